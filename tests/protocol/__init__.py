@@ -1,0 +1,1 @@
+"""Tests of wsd.protocol: bytes in, values out."""

@@ -1,0 +1,182 @@
+"""The opening handshake (RELIABILITY 4.5, HS-01 to HS-21, and HP-13, HP-22, HP-35)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsd.protocol.handshake import Handshake, accept_value, is_upgrade, negotiate, response
+from wsd.protocol.http import HttpError, HttpLimits, RequestParser, error_response
+
+from .helpers import assert_linear, check
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+USUAL = {
+    b"Host": b"a",
+    b"Upgrade": b"websocket",
+    b"Connection": b"Upgrade",
+    b"Sec-WebSocket-Version": b"13",
+    b"Sec-WebSocket-Key": KEY,
+}
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def upgrade(
+    change: dict[bytes, bytes | None] | None = None,
+    start: bytes = b"GET /chat HTTP/1.1",
+    body: bytes = b"",
+) -> bytes:
+    """The usual request with some headers changed, or left out (None)."""
+    headers = {**USUAL, **(change or {})}
+    lines = [name + b": " + value for name, value in headers.items() if value is not None]
+    return b"\r\n".join([start, *lines, b"", b""]) + body
+
+
+def run(pieces: Sequence[bytes]) -> list[Any]:
+    """(accept, subprotocol) or (status, reason), then the early frames."""
+    parser = RequestParser()
+    outcomes: list[Any] = []
+    rest = b""
+    for piece in pieces:
+        if outcomes:
+            rest += piece
+            continue
+        parser.feed(piece)
+        try:
+            request = parser.next_request()
+            if request is not None:
+                agreed = negotiate(request, ["wsd.v1", "other"])
+                outcomes.append((agreed.accept, agreed.subprotocol))
+                rest = parser.take_rest()
+        except HttpError as error:
+            outcomes.append((error.status, error.reason))
+    agreed_on_frames = rest and outcomes[0][0] == ACCEPT
+    return [*outcomes, rest] if agreed_on_frames else outcomes
+
+
+REFUSED: list[tuple[str, bytes, int, str]] = [
+    ("HS-01 upgrade", upgrade({b"Upgrade": None}), 426, "upgrade_required"),
+    ("HS-01 connection", upgrade({b"Connection": None}), 426, "upgrade_required"),
+    ("HS-01 keep-alive", upgrade({b"Connection": b"keep-alive"}), 426, "upgrade_required"),
+    ("HS-01 key", upgrade({b"Sec-WebSocket-Key": None}), 400, "bad_websocket_key"),
+    *((f"HS-01 version {version!r}", upgrade({b"Sec-WebSocket-Version": version}),
+       426, "bad_websocket_version") for version in (None, b"12", b"14", b"13, 8", b"013", b"")),
+    *((f"HS-02 {key!r}", upgrade({b"Sec-WebSocket-Key": key}), 400, "bad_websocket_key")
+      for key in (
+          b"AAAAAAAAAAAAAAAAAAAA",  # 15 bytes
+          b"AAAAAAAAAAAAAAAAAAAAAAA=",  # 17 bytes
+          b"dGhlIHNhbXBsZSBub25jZR==",  # not canonical: its last bits are not 0
+          b"dGhlIHNhbXBsZSBub25jZQ", b"dGhlIHNhbXBsZSBub25jZQ==x", b"not base64 at all, is it",
+          b"-GhlIHNhbXBsZSBub25j_Q==", KEY + b", " + KEY, b"", b"\xe4GhlIHNhbXBsZSBub25jZQ==")),
+    ("HS-02 two keys", upgrade({b"sec-websocket-key": KEY}), 400, "repeated_header"),
+    *((f"HS-03 {method!r}", upgrade(start=method + b" / HTTP/1.1"), 405, "method_not_allowed")
+      for method in (b"POST", b"HEAD", b"PUT", b"OPTIONS")),
+    ("HP-13 body", upgrade({b"Content-Length": b"2"}, body=b"ab"), 400, "upgrade_with_body"),
+    ("HP-13 TE", upgrade({b"Transfer-Encoding": b"chunked"}, body=b"0\r\n\r\n"),
+     400, "upgrade_with_body"),
+    ("HP-22", upgrade(start=b"GET / HTTP/1.0"), 400, "bad_version"),
+    ("HP-35", upgrade({b"Upgrade": b"websocket/13"}), 426, "upgrade_required"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "status", "reason"), [case[1:] for case in REFUSED],
+                         ids=[case[0] for case in REFUSED])  # fmt: skip
+def test_refused(data: bytes, status: int, reason: str) -> None:
+    check(run, data, [(status, reason)], upgrade())
+
+
+ACCEPTED: list[tuple[str, dict[bytes, bytes | None], str | None]] = [
+    ("HS-04 the sample", {}, None),
+    ("HP-34", {b"Connection": b"keep-alive, UPGRADE"}, None),
+    ("HP-35", {b"Upgrade": b"h2c, WebSocket"}, None),
+    ("length 0", {b"Content-Length": b"0"}, None),
+    *((f"HS-05 {offer!r}", {b"Sec-WebSocket-Protocol": offer}, chosen) for offer, chosen in (
+        (b"wsd.v1", "wsd.v1"), (b"x, wsd.v1", "wsd.v1"), (b"other,wsd.v1", "other"),
+        (b"wsd.v1, wsd.v1", "wsd.v1"), (b"a,,wsd.v1", "wsd.v1"), (b"unknown", None), (b"", None),
+        (b",,", None), (b"WSD.V1", None), (b"wsd.v1 x", None), (b"\xa0wsd.v1", None))),
+    ("HS-21 names", {b"Sec-WebSocket-Protocol": b"constructor, __proto__, __class__",
+                     b"Sec-WebSocket-Extensions": b"__class__; __proto__=1"}, None),
+    ("extensions", {b"Sec-WebSocket-Extensions": b"permessage-deflate"}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "subprotocol"), [case[1:] for case in ACCEPTED],
+                         ids=[case[0] for case in ACCEPTED])  # fmt: skip
+def test_accepted(change: dict[bytes, bytes | None], subprotocol: str | None) -> None:
+    # HP-31: what comes behind the request are early frames.
+    check(run, upgrade(change), [(ACCEPT, subprotocol)], b"\x81\x80abcd", [b"\x81\x80abcd"])
+
+
+def test_hs_04_accept_value() -> None:
+    assert accept_value("dGhlIHNhbXBsZSBub25jZQ==") == ACCEPT
+
+
+def test_is_upgrade() -> None:
+    parser = RequestParser()
+    parser.feed(upgrade({b"Upgrade": b"h2c, WEBSOCKET"}) + upgrade({b"Upgrade": b"h2c"}))
+    parser.feed(upgrade({b"Upgrade": None}))
+    requests = [parser.next_request() for _ in range(3)]
+    assert [request and is_upgrade(request) for request in requests] == [True, False, False]
+
+
+@pytest.mark.parametrize(("status", "reason", "headers"), [
+    (426, "upgrade_required", [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]),
+    (426, "bad_websocket_version", [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"]),
+    (405, "method_not_allowed", [b"Allow: GET"]),
+    (400, "bad_websocket_key", []),
+])  # fmt: skip
+def test_hs_10_refusals_close(status: int, reason: str, headers: list[bytes]) -> None:
+    data = next(case[1] for case in REFUSED if case[2:] == (status, reason))
+    parser = RequestParser()
+    parser.feed(data)
+    request = parser.next_request()
+    assert request is not None
+    with pytest.raises(HttpError) as caught:
+        negotiate(request, [])
+    answer = error_response(caught.value)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert {*headers, b"Connection: close"} <= set(answer.split(b"\r\n"))
+
+
+def test_response() -> None:
+    start = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+    )
+    assert response(Handshake(ACCEPT, None)) == start + b"\r\n"
+    assert response(Handshake(ACCEPT, "wsd.v1")) == (
+        start + b"Sec-WebSocket-Protocol: wsd.v1\r\n\r\n"
+    )
+
+
+def test_hs_20_linear() -> None:
+    limits = HttpLimits(header_line=1 << 20, header_total=1 << 20)
+
+    def offer(spaces: int) -> None:
+        parser = RequestParser(limits)
+        parser.feed(upgrade({b"Sec-WebSocket-Protocol": b"b" + b" " * spaces + b"x"}))
+        request = parser.next_request()
+        assert request is not None and negotiate(request, ["b", "x"]).subprotocol is None
+
+    assert_linear(offer, 8000)
+    assert run([upgrade({b"Sec-WebSocket-Extensions": b"x" + b";a=b" * 2000})]) == [(ACCEPT, None)]
+
+
+@given(
+    st.lists(st.text("abAB13=,; \t\xa0", max_size=12), min_size=5, max_size=5),
+    st.integers(0, 31),
+)
+def test_any_headers_agree_or_are_refused(values: list[str], which: int) -> None:
+    names = (b"Upgrade", b"Connection", b"Sec-WebSocket-Version", b"Sec-WebSocket-Key",
+             b"Sec-WebSocket-Protocol")  # fmt: skip
+    change: dict[bytes, bytes | None] = {
+        name: value.encode("latin-1")
+        for bit, (name, value) in enumerate(zip(names, values, strict=True))
+        if which >> bit & 1
+    }
+    (outcome,) = run([upgrade(change)])
+    assert outcome in ((ACCEPT, None),) or outcome[0] in (400, 426)

@@ -1,0 +1,7 @@
+"""``python -m wsd``"""
+
+import sys
+
+from wsd.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The product: rooms, guests, commands and events; no sockets."""

@@ -1,0 +1,81 @@
+"""The guests at this worker: one object for each uid, however many connections they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wsd.chat.identity import Tokens, friendly_name, new_uid
+
+KEEP_S = 300.0
+"""How long a guest without a connection is remembered, so that a reconnect does not refill the
+allowance of messages."""
+
+
+class Guest:
+    __slots__ = ("allowance", "connections", "counted_at", "name", "role", "seen_at", "uid")
+
+    def __init__(self, uid: str, name: str, role: str, now: float) -> None:
+        self.uid = uid
+        self.name = name
+        self.role = role
+        self.connections = 0
+        self.seen_at = now
+        # A token bucket: messages that may be sent at once, as of ``counted_at``.
+        self.allowance = -1.0
+        self.counted_at = now
+
+    def take(self, burst: int, every_s: float, now: float) -> float:
+        """Count one message; returns 0, or the seconds to wait before one may be sent."""
+        if every_s <= 0:
+            return 0.0
+        if self.allowance < 0:
+            self.allowance = burst
+        gained = (now - self.counted_at) / every_s
+        self.allowance = min(float(burst), self.allowance + gained)
+        self.counted_at = now
+        if self.allowance < 1.0:
+            return (1.0 - self.allowance) * every_s
+        self.allowance -= 1.0
+        return 0.0
+
+
+class Guests:
+    """``clock`` gives monotonic seconds for allowances, ``wall`` seconds since 1970 for tokens."""
+
+    def __init__(
+        self, tokens: Tokens, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self.tokens = tokens
+        self._clock = clock
+        self._wall = wall
+        self._by_uid: dict[str, Guest] = {}
+
+    def arrive(self, token: str, name: str | None) -> Guest:
+        """The guest that ``token`` speaks of, or a new one; ``name`` is clean or None."""
+        claims = self.tokens.read(token, self._wall()) if token else None
+        uid = claims.uid if claims else new_uid()
+        guest = self._by_uid.get(uid)
+        if guest is None:
+            known = claims.name if claims else friendly_name()
+            guest = self._by_uid[uid] = Guest(uid, name or known, "guest", self._clock())
+        elif name:
+            guest.name = name
+        guest.connections += 1
+        return guest
+
+    def leave(self, guest: Guest) -> None:
+        guest.connections -= 1
+        guest.seen_at = self._clock()
+
+    def get(self, uid: str) -> Guest | None:
+        return self._by_uid.get(uid)
+
+    def token(self, guest: Guest) -> str:
+        return self.tokens.make(guest.uid, guest.name, self._wall())
+
+    def sweep(self) -> None:
+        """Forget who has been away for long.  Call every minute or so."""
+        limit = self._clock() - KEEP_S
+        gone = [g for g in self._by_uid.values() if not g.connections and g.seen_at < limit]
+        for guest in gone:
+            del self._by_uid[guest.uid]

@@ -1,0 +1,128 @@
+"""Guests: who somebody is without an account, and the signed token that brings them back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import unicodedata
+
+import msgspec
+
+from wsd.config import Settings
+
+NAME_LENGTH = (2, 24)
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1, which look alike
+_TAG_BYTES = 16
+
+_ADJECTIVES = (
+    "Amber Bold Brave Bright Calm Clever Coral Cosy Crisp Curious Daring Eager Fair Fleet Gentle "
+    "Glad Golden Happy Honest Jolly Keen Kind Lively Lucky Mellow Merry Misty Nimble Noble Patient "
+    "Plucky Polite Proud Quick Quiet Rosy Sage Silver Smart Snowy Steady Sunny Swift Tidy Warm "
+    "Wise Witty Zesty"
+).split()
+_ANIMALS = (
+    "Badger Beaver Bison Bunting Crane Deer Dolphin Dove Eagle Falcon Ferret Finch Fox Gecko Goose "
+    "Hare Heron Ibex Jay Kestrel Koala Lark Lemur Lion Lynx Marten Mole Moose Newt Otter Owl Panda "
+    "Pelican Puffin Quail Rabbit Raven Robin Salmon Seal Sparrow Stork Swan Tapir Tiger Trout "
+    "Turtle Whale Wolf Wren"
+).split()
+
+
+class Claims(msgspec.Struct, array_like=True, frozen=True):
+    """What a token says: who, under which name, and when it was made (seconds since 1970)."""
+
+    uid: str
+    name: str
+    time: int
+
+
+class NameProblem(ValueError):
+    """A name that nobody may take; the text says why."""
+
+
+def clean_name(raw: str) -> str:
+    """``raw`` as it will be shown: NFKC, single spaces.  Raises NameProblem.
+
+    Control, format (bidi, zero-width) and unassigned characters are refused, since they let one
+    name look like another or break the line that it stands in.
+    """
+    name = " ".join(unicodedata.normalize("NFKC", raw[:200]).split())
+    if not NAME_LENGTH[0] <= len(name) <= NAME_LENGTH[1]:
+        raise NameProblem(f"a name has {NAME_LENGTH[0]} to {NAME_LENGTH[1]} characters")
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp") for c in name):
+        raise NameProblem("a name has no control or invisible characters")
+    marks = [unicodedata.category(c) in ("Mn", "Me") for c in name]
+    if any(marks[i] and marks[i + 1] and marks[i + 2] for i in range(len(marks) - 2)):
+        raise NameProblem("a name has no piles of accents")
+    return name
+
+
+def new_uid() -> str:
+    return "g" + "".join(secrets.choice(_ALPHABET) for _ in range(9))
+
+
+def friendly_name() -> str:
+    return f"{secrets.choice(_ADJECTIVES)} {secrets.choice(_ANIMALS)}"
+
+
+class Tokens:
+    """Makes and reads tokens: base64url of claims and an HMAC-SHA-256 tag of 16 bytes."""
+
+    def __init__(self, secret: bytes, life_s: float) -> None:
+        self.secret = secret
+        self.life_s = life_s
+
+    def make(self, uid: str, name: str, now: float) -> str:
+        claims = msgspec.msgpack.encode(Claims(uid, name, int(now)))
+        return base64.urlsafe_b64encode(claims + self._tag(claims)).rstrip(b"=").decode()
+
+    def read(self, token: str, now: float) -> Claims | None:
+        """What a genuine token that is not too old says; None for every other."""
+        if not 24 <= len(token) <= 512:
+            return None
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            claims, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
+            if not hmac.compare_digest(tag, self._tag(claims)):
+                return None
+            read = msgspec.msgpack.decode(claims, type=Claims)
+        except (ValueError, msgspec.MsgspecError):
+            return None
+        return read if read.time + self.life_s >= now else None
+
+    def _tag(self, claims: bytes) -> bytes:
+        return hmac.digest(self.secret, claims, hashlib.sha256)[:_TAG_BYTES]
+
+
+def secret_path(settings: Settings) -> str:
+    return settings.identity.secret_file or os.path.join(settings.state, "secret")
+
+
+def load_secret(path: str) -> bytes:
+    """The secret that tokens are signed with; made at first use, readable by its owner alone.
+
+    Raises OSError, and ValueError for a file that holds too little.
+    """
+    try:
+        with open(path, "rb") as file:
+            secret = file.read(4096).strip()
+    except FileNotFoundError:
+        return _make_secret(path)
+    if len(secret) < 32:
+        raise ValueError(f"{path}: a secret has at least 32 bytes, this file has {len(secret)}")
+    return secret
+
+
+def _make_secret(path: str) -> bytes:
+    secret = secrets.token_hex(32).encode()
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(secret + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+    return secret

@@ -1,0 +1,556 @@
+"""The rooms of this worker: their members, the ring of recent events, and delivery.
+
+An event from the hub goes into the ring and waits for the end of the turn.  Then ``spread`` joins
+what the turn brought, once for each encoding in use, and gives every member the same bytes.
+
+A member is *live* (it has everything up to the room's head) or *behind* (a position is kept, and
+it is fed from the ring or the log until it has caught up).  Slow readers fall behind instead of
+filling memory, and whoever missed more than the ring holds after a break starts behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from wsd import logs
+from wsd.chat import event as events
+from wsd.chat import wire
+from wsd.chat.event import Delete, Draft, Edit, Encoding, Event, Message, Position, parse_position
+from wsd.chat.guests import Guest, Guests
+from wsd.chat.reasons import RESYNC, Reason
+from wsd.config import Settings
+from wsd.chat.wire import Outcome, Page
+from wsd.metrics import M, Row
+
+RING_SPARE = 256
+"""Events that a ring holds beyond what one recovery may need."""
+
+FEED_EVENTS = 100
+"""Events that one step of feeding brings to a member that is behind."""
+
+EMPTY_ROOM_S = 30.0
+"""How long a room without members stays subscribed, so that a reload of a page is cheap."""
+
+NAMES_UP_TO = 100
+
+_MESSAGE = b'{"type":"message"'
+
+
+class Member(Protocol):
+    """One connection of a guest, as a room sees it."""
+
+    @property
+    def guest(self) -> Guest | None:
+        """Who is there; None for somebody who only watches and is not counted."""
+
+    @property
+    def encoding(self) -> Encoding: ...
+
+    def deliver(self, data: bytes) -> bool:
+        """Queue ``data``; False, and nothing is queued, if too much waits already."""
+
+    def feed(self, data: bytes) -> None:
+        """Queue ``data`` whatever waits, and call ``Rooms.drained`` when all of it is sent."""
+
+    def close(self, reason: Reason) -> None: ...
+
+
+class Hub(Protocol):
+    """The worker's link to the hub, as far as the rooms use it."""
+
+    def publish(self, draft: Draft, done: Callable[[Outcome], None]) -> None: ...
+
+    def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
+             *, messages: bool = False) -> None: ...  # fmt: skip
+
+    def tell(
+        self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing
+    ) -> None: ...
+
+
+class Entry(NamedTuple):
+    """What a newcomer to a room is told first."""
+
+    position: str
+    follows: int
+    recovered: bool
+    online: int
+    modes: dict[str, Any]
+    start: int
+    """The member has, or does not want, what is up to here.  Not told."""
+
+
+class Room:
+    __slots__ = (
+        "_chunks",
+        "behind",
+        "empty_at",
+        "first",
+        "guests",
+        "head",
+        "live",
+        "name",
+        "oldest",
+        "online",
+        "pending",
+        "people",
+        "reads",
+        "ready",
+        "ring",
+        "waiting",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ready = False
+        """The hub has answered our subscription."""
+        self.waiting: list[Callable[[], None]] = []
+        self.ring: list[Event] = []
+        self.first = 1
+        """``seq`` of the ring's first event; head + 1 when it is empty."""
+        self.head = 0
+        self.oldest = 1
+        """The oldest ``seq`` that the log had when it last told us."""
+        self.pending: list[Event] = []
+        self.live: dict[Encoding, dict[Member, None]] = {}
+        self.behind: dict[Member, int] = {}
+        self.guests: dict[str, int] = {}
+        """Members of each guest that are here."""
+        self.people: dict[str, str] | None = {}
+        """Names of everybody in the room on all workers; None when they are too many."""
+        self.online = 0
+        self.empty_at: float | None = None
+        self.reads: dict[int, list[Callable[[], None]]] = {}
+        self._chunks: dict[tuple[Encoding, int], bytes] = {}
+
+    # -- events
+
+    def fill(self, head: int, oldest: int, rows: list[tuple[int, bytes]]) -> None:
+        """Start the ring again with the newest events of the log."""
+        self.ring = [Event(seq, json) for seq, json in rows]
+        self.head = head
+        self.oldest = oldest
+        self.first = self.ring[0].seq if self.ring else head + 1
+        self._chunks.clear()
+
+    def append(self, event: Event, ring_size: int) -> None:
+        self.ring.append(event)
+        self.head = event.seq
+        self.pending.append(event)
+        if not event.json.startswith(_MESSAGE):
+            self._apply(event)
+        if len(self.ring) > ring_size + RING_SPARE:  # cut rarely, many at once
+            del self.ring[:RING_SPARE]
+            self.first = self.ring[0].seq
+        self._chunks.clear()
+
+    def prepend(self, rows: list[tuple[int, bytes]]) -> None:
+        """Let the ring reach further back, if ``rows`` end where it begins."""
+        if rows and rows[-1][0] == self.first - 1:
+            self.ring[:0] = [Event(seq, json) for seq, json in rows]
+            self.first = rows[0][0]
+
+    def _apply(self, change: Event) -> None:
+        """Show the changed message to later readers of the ring, as the log does."""
+        body = events.decode(change.json)
+        if not isinstance(body, Edit | Delete) or not self.first <= body.ref < change.seq:
+            return
+        message = events.decode(self.ring[body.ref - self.first].json)
+        if not isinstance(message, Message):
+            return
+        if isinstance(body, Edit):
+            message.text, message.edited = body.text, True
+        else:
+            message.text, message.deleted = "", True
+            self._blank_edits(body.ref)
+        self._replace(message)
+
+    def _blank_edits(self, ref: int) -> None:
+        for old in self.ring[ref - self.first :]:
+            if old.json.startswith(b'{"type":"edit"'):
+                edit = events.decode(old.json)
+                if isinstance(edit, Edit) and edit.ref == ref:
+                    edit.text = ""
+                    self._replace(edit)
+
+    def _replace(self, body: Message | Edit) -> None:
+        self.ring[body.seq - self.first] = Event(body.seq, events.encode(body))
+
+    def chunk(self, encoding: Encoding, after: int, limit: int | None = None) -> bytes:
+        """The events that follow ``after``, encoded.  Those who miss the same share the bytes."""
+        if limit is not None:
+            part = self.ring[after + 1 - self.first :][:limit]
+            return b"".join([event.encoded(encoding) for event in part])
+        data = self._chunks.get((encoding, after))
+        if data is None:
+            part = self.ring[after + 1 - self.first :]
+            data = b"".join([event.encoded(encoding) for event in part])
+            self._chunks[encoding, after] = data
+        return data
+
+    # -- members
+
+    def add(self, member: Member) -> None:
+        self.live.setdefault(member.encoding, {})[member] = None
+
+    def remove(self, member: Member) -> None:
+        self.behind.pop(member, None)
+        members = self.live.get(member.encoding)
+        if members is not None:
+            members.pop(member, None)
+            if not members:
+                del self.live[member.encoding]
+
+    def known_head(self, member: Member) -> int:
+        """How far ``member`` has been told of this room."""
+        return self.behind.get(member, self.head - len(self.pending))
+
+    def spread(self) -> list[Member]:
+        """Give every live member what came since the last time; returns who is too slow for it."""
+        if not self.pending:
+            return []
+        fresh, self.pending = self.pending, []
+        slow: list[Member] = []
+        for encoding, members in self.live.items():
+            data = b"".join([event.encoded(encoding) for event in fresh])
+            if data:
+                slow += [member for member in members if not member.deliver(data)]
+        for member in slow:
+            self.live[member.encoding].pop(member)
+            self.behind[member] = fresh[0].seq - 1
+        return slow
+
+    def notice(self, value: dict[str, Any]) -> None:
+        """Tell the live members something that has no number."""
+        json = msgspec.json.encode(value)
+        for encoding, members in self.live.items():
+            data = encoding.notice(json)
+            if data:
+                for member in members:
+                    member.deliver(data)
+
+
+class Rooms:
+    """All rooms that have, or had a moment ago, members at this worker."""
+
+    def __init__(
+        self, hub: Hub, guests: Guests, settings: Settings, row: Row, clock: Callable[[], float]
+    ) -> None:
+        self._hub = hub
+        self._guests = guests
+        self.settings = settings
+        self._row = row
+        self._clock = clock
+        self._rooms: dict[str, Room] = {}
+        self._touched: dict[Room, None] = {}
+        self.epoch = ""
+
+    def get(self, name: str) -> Room | None:
+        return self._rooms.get(name)
+
+    # -- coming in: prepare, then entry and admit in one step of the loop, so nothing falls between
+
+    def prepare(self, name: str, after: str | None, done: Callable[[], None]) -> None:
+        """Call ``done`` once the room can be entered from ``after`` without asking the hub."""
+        room = self._rooms.get(name) or self._open(name)
+        if not room.ready:
+            room.waiting.append(lambda: self.prepare(name, after, done))
+            return
+        start, _ = self._start(room, after)
+        if start + 1 >= room.first or room.first <= room.oldest:
+            done()
+        else:
+            self._reach_back(room, start, done)
+
+    def _open(self, name: str) -> Room:
+        room = self._rooms[name] = Room(name)
+        self._row[M.ROOMS] = len(self._rooms)
+        room.empty_at = self._clock()
+        self._subscribe(room)
+        return room
+
+    def _subscribe(self, room: Room) -> None:
+        history = self.settings.for_room(room.name).history
+        have = room.head if room.ready else -1
+        self._hub.tell(wire.Subscribe(room.name, have, history.replay, history.recover_max))
+
+    def _reach_back(self, room: Room, start: int, done: Callable[[], None]) -> None:
+        """One read of the log for all who ask for the same while it is under way."""
+        if start in room.reads:
+            room.reads[start].append(done)
+            return
+        room.reads[start] = [done]
+
+        def on_rows(rows: Page) -> None:
+            if isinstance(rows, wire.Rows):
+                room.oldest = rows.oldest
+                room.prepend(rows.events)
+            for callback in room.reads.pop(start):
+                callback()
+
+        self._hub.read(room.name, start, room.first, room.first - start - 1, on_rows)
+
+    def _start(self, room: Room, after: str | None) -> tuple[int, bool]:
+        """(where to start, whether nothing is missed) for a newcomer or a position."""
+        history = self.settings.for_room(room.name).history
+        if after is not None:
+            position = parse_position(after)
+            if (
+                position is not None
+                and position.epoch == self.epoch
+                and room.head - history.recover_max <= position.seq <= room.head
+                and position.seq + 1 >= room.oldest
+            ):
+                return position.seq, True
+        return max(room.head - history.replay, room.oldest - 1, 0), False
+
+    def entry(self, name: str, member: Member, after: str | None, replay: bool = True) -> Entry:
+        """Where ``member`` starts in a prepared room, and what it is told of it."""
+        room = self._rooms[name]
+        start, recovered = self._start(room, after)
+        if start + 1 < room.first:  # the log would not give us what it should have
+            start, recovered = room.first - 1, False
+        if not replay:
+            start = room.head
+        if after is not None:
+            self._row[M.RECOVERED if recovered else M.NOT_RECOVERED] += 1
+        uid = member.guest.uid if member.guest else ""
+        there = uid in room.guests or (room.people is not None and uid in room.people)
+        return Entry(
+            position=str(Position(self.epoch, room.head)),
+            follows=room.head - start,
+            recovered=recovered,
+            online=room.online if there and room.online else room.online + 1,
+            modes={},
+            start=start,
+        )
+
+    def admit(self, name: str, member: Member, entry: Entry) -> None:
+        """Make ``member`` one of the room.  Must run in the same step as ``entry``."""
+        room = self._rooms[name]
+        room.empty_at = None
+        self._spread(room)  # to those who were here before: the newcomer has these events below
+        data = room.chunk(member.encoding, entry.start)
+        if data:
+            member.deliver(data)
+        room.add(member)
+        self._row[M.MEMBERS] += 1
+        if member.guest is not None:
+            self._count(room, member.guest)
+            self._introduce(room, member, member.guest)
+
+    def _count(self, room: Room, guest: Guest) -> None:
+        room.guests[guest.uid] = room.guests.get(guest.uid, 0) + 1
+        if room.guests[guest.uid] == 1:
+            self._hub.tell(wire.Present(room.name, guest.uid, guest.name, here=True))
+
+    def _introduce(self, room: Room, member: Member, guest: Guest) -> None:
+        """Tell a newcomer who is there, as far as this worker knows by now."""
+        if room.people is None:
+            return
+        people = {**room.people, guest.uid: guest.name}
+        if len(people) > NAMES_UP_TO:
+            return
+        data = member.encoding.notice(
+            msgspec.json.encode(_presence(room.name, len(people), list(people.items()), full=True))
+        )
+        if data:
+            member.deliver(data)
+
+    def leave(self, name: str, member: Member) -> None:
+        room = self._rooms[name]
+        room.remove(member)
+        self._row[M.MEMBERS] -= 1
+        guest = member.guest
+        if guest is not None:
+            room.guests[guest.uid] -= 1
+            if not room.guests[guest.uid]:
+                del room.guests[guest.uid]
+                self._hub.tell(wire.Present(name, guest.uid, guest.name, here=False))
+        if not room.live and not room.behind:
+            room.empty_at = self._clock()
+
+    def renamed(self, guest: Guest) -> None:
+        """``guest`` has another name: tell the rooms that it is in here, with all its tabs."""
+        for name, room in self._rooms.items():
+            if guest.uid in room.guests:
+                self._hub.tell(wire.Present(name, guest.uid, guest.name, here=True))
+
+    def sweep(self) -> None:
+        """Let go of rooms that have been empty for a while.  Call every few seconds."""
+        limit = self._clock() - EMPTY_ROOM_S
+        for room in list(self._rooms.values()):
+            if room.empty_at is not None and room.empty_at < limit and not room.waiting:
+                del self._rooms[room.name]
+                self._hub.tell(wire.Unsubscribe(room.name))
+        self._row[M.ROOMS] = len(self._rooms)
+
+    # -- the end of a turn
+
+    def end_turn(self) -> None:
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for room in touched:
+                self._spread(room)
+
+    def _spread(self, room: Room) -> None:
+        if not room.pending:
+            return
+        copies = len(room.pending) * sum(map(len, room.live.values()))
+        self._row[M.COPIES] += copies
+        for member in room.spread():
+            self._row[M.LAGGED] += 1
+            logs.event(logs.debug, "lagging", room=room.name)
+            member.feed(b"")
+
+    # -- members that are behind
+
+    def drained(self, name: str, member: Member) -> None:
+        """Everything that ``member`` was given has left: give it more, if it is behind."""
+        room = self._rooms.get(name)
+        if room is None or member not in room.behind:
+            return
+        position = room.behind[member]
+        if position + 1 < room.first:
+            self._feed_from_log(room, member, position)
+            return
+        self._spread(room)
+        data = room.chunk(member.encoding, position, FEED_EVENTS)
+        self._fed(room, member, data, min(position + FEED_EVENTS, room.head))
+
+    def _feed_from_log(self, room: Room, member: Member, position: int) -> None:
+        def on_rows(rows: Page) -> None:
+            if room.behind.get(member) != position:
+                return
+            if isinstance(rows, wire.Refused) or not rows.events:
+                member.close(RESYNC)
+            elif rows.events[0][0] != position + 1:
+                member.close(RESYNC)  # retention was faster: it is told so when it comes back
+            else:
+                part = [Event(seq, json) for seq, json in rows.events]
+                data = b"".join([event.encoded(member.encoding) for event in part])
+                self._fed(room, member, data, part[-1].seq)
+
+        self._hub.read(room.name, position, room.head + 1, FEED_EVENTS, on_rows)
+
+    def _fed(self, room: Room, member: Member, data: bytes, position: int) -> None:
+        if position >= room.head - len(room.pending):
+            del room.behind[member]
+            room.add(member)
+        else:
+            room.behind[member] = position
+        member.feed(data)
+
+    # -- news from the hub
+
+    def on_contact(self, epoch: str) -> None:
+        if self.epoch and epoch != self.epoch:
+            self._forget_everything()
+        self.epoch = epoch
+        for room in self._rooms.values():
+            self._subscribe(room)
+            for uid in room.guests:
+                guest = self._guests.get(uid)
+                if guest:
+                    self._hub.tell(
+                        wire.Present(room.name, uid, guest.name, here=True, quiet=True)
+                    )
+
+    def _forget_everything(self) -> None:
+        """The log is another one: no position of any client means anything any more."""
+        for room in self._rooms.values():
+            self._spread(room)
+            room.ready = False
+            room.fill(0, 1, [])
+            members = [m for group in room.live.values() for m in group] + list(room.behind)
+            for member in members:
+                if member.encoding.has_positions:
+                    member.close(RESYNC)
+                elif member in room.behind:
+                    del room.behind[member]
+                    room.add(member)
+
+    def on_subscribed(self, frame: wire.Subscribed) -> None:
+        room = self._rooms.get(frame.room)
+        if room is None:
+            return
+        room.online = frame.online
+        room.people = dict(frame.people) if frame.people is not None else None
+        if not room.ready:
+            room.fill(frame.head, frame.oldest, frame.events)
+            room.ready = True
+            waiting, room.waiting = room.waiting, []
+            for callback in waiting:
+                callback()
+        elif frame.events and frame.events[0][0] > room.head + 1:
+            self._jump(room, frame)
+        else:
+            for seq, json in frame.events:
+                self.on_event(frame.room, seq, json)
+
+    def _jump(self, room: Room, frame: wire.Subscribed) -> None:
+        """More was missed than one answer brings: everybody here goes on from the log."""
+        self._spread(room)
+        members = [member for group in room.live.values() for member in group]
+        for member in members:
+            room.remove(member)
+            room.behind[member] = room.head
+        room.fill(frame.head, frame.oldest, frame.events)
+        for member in members:
+            member.feed(b"")
+
+    def on_event(self, name: str, seq: int, json: bytes) -> None:
+        """The one way by which an event reaches members, whoever published it."""
+        room = self._rooms.get(name)
+        if room is None or not room.ready or seq <= room.head:
+            return
+        if seq > room.head + 1:  # something was lost on the way: ask for all since then
+            self._subscribe(room)
+            return
+        history = self.settings.for_room(name).history
+        room.append(Event(seq, json), max(history.recover_max, history.replay))
+        self._touched[room] = None
+
+    def on_presence(self, frame: wire.Presence) -> None:
+        room = self._rooms.get(frame.room)
+        if room is None:
+            return
+        room.online = frame.online
+        joined, full = frame.joined, frame.people is not None
+        if frame.people is not None:
+            room.people = dict(frame.people)
+            joined = frame.people
+        elif frame.online > NAMES_UP_TO:
+            room.people = None
+        elif room.people is not None:
+            room.people.update(frame.joined)
+            for uid in frame.left:
+                room.people.pop(uid, None)
+        for uid, name in joined:
+            guest = self._guests.get(uid)
+            if guest is not None:
+                guest.name = name  # changed in another tab, at another worker
+        room.notice(_presence(frame.room, frame.online, joined, frame.left, full))
+
+    def on_typing(self, name: str, uid: str) -> None:
+        room = self._rooms.get(name)
+        if room is not None:
+            room.notice({"type": "typing", "room": name, "uid": uid})
+
+
+def _presence(
+    room: str,
+    online: int,
+    joined: list[tuple[str, str]],
+    left: list[str] | None = None,
+    full: bool = False,
+) -> dict[str, Any]:
+    value = {
+        "type": "presence", "room": room, "online": online, "joined": joined, "left": left or [],
+    }  # fmt: skip
+    if full:  # ``joined`` is everybody: whoever is not in it is not here
+        value["full"] = True
+    return value

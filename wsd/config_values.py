@@ -1,0 +1,575 @@
+"""The kinds of value a setting can have: how each is read, checked, described and written.
+
+A kind turns a node of the file into a value or raises `Refused` with the words for the
+administrator. `show` is its inverse: YAML text that reads back as the same value.
+"""
+
+import ipaddress
+import json
+import os
+import re
+import ssl
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+
+from wsd.config_file import Entries, Items, Node, Report, Scalar, shorten
+
+T = TypeVar("T")
+KIB = 1024
+MIB = 1024 * KIB
+# sun_path has 108 bytes, the last of them for the NUL.
+MAX_SOCKET_PATH = 107
+
+
+class Refused(ValueError):
+    """The value is not one of its kind; the text says why and what would be."""
+
+
+class Kind(Generic[T]):
+    """One kind of value. `name`, `unit` and `bounds` are for the reference."""
+
+    name: str
+    unit: str = ""
+    bounds: str = ""
+
+    def parse(self, node: Node, key: str, report: Report) -> T:
+        """The value of `node`. One refusal is raised; where several parts of a value can be
+        wrong, each is added to `report` and what is returned does not matter."""
+        return self.read(scalar(node, self.name))
+
+    def read(self, node: Scalar) -> T:
+        raise NotImplementedError
+
+    def show(self, value: T) -> str:
+        return str(value)
+
+
+def scalar(node: Node, expected: str) -> Scalar:
+    if not isinstance(node, Scalar):
+        found = "a list" if isinstance(node, Items) else "a mapping"
+        raise Refused(f"expected {expected}, found {found}")
+    if node.empty:
+        raise Refused(f"no value; expected {expected}")
+    return node
+
+
+def quote(text: str) -> str:
+    """A YAML double-quoted text; JSON's escapes are a part of YAML's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+# Words that YAML readers, this one or others, take for something else than a text.
+_NOT_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "y", "n"])
+
+
+def plain_or_quoted(text: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z/][\w/.-]*", text, re.ASCII) and text.lower() not in _NOT_TEXT
+    return text if plain else quote(text)
+
+
+def show_list(texts: Sequence[str]) -> str:
+    return "[" + ", ".join(texts) + "]"
+
+
+def echo(node: Scalar) -> str:
+    """What was written, for an error message."""
+    return quote(shorten(node.text)) if node.quoted else shorten(node.text)
+
+
+class Count(Kind[int]):
+    """A whole number."""
+
+    def __init__(self, low: int, high: int, unit: str, zero: str = "") -> None:
+        self.low, self.high, self.unit = low, high, unit
+        self.name = f"a whole number of {unit}"
+        self.bounds = f"{low} to {high}" + (f" (0 = {zero})" if zero else "")
+
+    def read(self, node: Scalar) -> int:
+        if node.quoted and re.fullmatch(r"[+-]?\d+", node.text, re.ASCII):
+            raise Refused(f"{echo(node)} is a text; write the number without quotes")
+        if node.quoted or not re.fullmatch(r"[+-]?(0|[1-9]\d{0,17})", node.text, re.ASCII):
+            raise Refused(f"{echo(node)} is not a whole number")
+        in_bounds(int(node.text), self.low, self.high, echo(node), self.bounds)
+        return int(node.text)
+
+
+def in_bounds(value: float, low: float, high: float, written: str, bounds: str) -> None:
+    if not low <= value <= high:
+        raise Refused(f"{written} is out of bounds: {bounds}")
+
+
+_SIZE_UNITS = {"GiB": KIB * MIB, "MiB": MIB, "KiB": KIB, "B": 1}
+_SIZE = re.compile(r"(0|[1-9]\d{0,17}) ?(B|KiB|MiB|GiB)?", re.ASCII)
+
+
+class Size(Kind[int]):
+    """A number of bytes."""
+
+    name = "a size"
+    unit = "bytes, KiB, MiB, GiB"
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+        self.bounds = f"{self.show(low)} to {self.show(high)}"
+
+    def read(self, node: Scalar) -> int:
+        found = _SIZE.fullmatch(node.text)
+        if found is None:
+            raise Refused(f"{echo(node)} is not a size like 512B, 64KiB or 1MiB{self.hint(node)}")
+        size = int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+        in_bounds(size, self.low, self.high, echo(node), self.bounds)
+        return size
+
+    @staticmethod
+    def hint(node: Scalar) -> str:
+        near = re.fullmatch(r"(\d+) ?([kmg])i?b?", node.text, re.ASCII | re.IGNORECASE)
+        return f" (did you mean {near[1]}{near[2].upper()}iB?)" if near else ""
+
+    def show(self, value: int) -> str:
+        for name, unit in _SIZE_UNITS.items():
+            if value and value % unit == 0 and value >= unit:
+                return f"{value // unit}{name}"
+        return f"{value}B"
+
+
+_DURATION_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
+
+
+class Duration(Kind[float]):
+    """A span of time in seconds, kept to the microsecond so that writing it loses nothing."""
+
+    name = "a time"
+    unit = "ms, s, m, h, d"
+
+    def __init__(self, low: float, high: float, zero: str = "") -> None:
+        self.low, self.high, self.zero = low, high, zero
+        self.bounds = f"{self.show(low)} to {self.show(high)}"
+        if zero:
+            self.bounds += f" (0 = {zero})"
+
+    def read(self, node: Scalar) -> float:
+        if node.text == "0":
+            seconds = 0.0
+        elif found := _DURATION.fullmatch(node.text):
+            # Dividing is exact where multiplying by 0.001 would not be: 100ms is 0.1.
+            number, unit = float(found[1]), found[2]
+            seconds = number / 1000 if unit == "ms" else number * _DURATION_UNITS[unit]
+        else:
+            raise Refused(f"{echo(node)} is not a time like 500ms, 25s, 10m{self.hint(node)}")
+        if seconds == 0 and self.zero:
+            return 0.0
+        in_bounds(round(seconds, 6), self.low, self.high, echo(node), self.bounds)
+        return round(seconds, 6)
+
+    @staticmethod
+    def hint(node: Scalar) -> str:
+        number = re.fullmatch(r"\d+(\.\d+)?", node.text, re.ASCII)
+        return f" (did you mean {node.text}s?)" if number else ""
+
+    def show(self, value: float) -> str:
+        if value == 0:
+            return "0"
+        for name, unit in _DURATION_UNITS.items():
+            if value >= unit and value % unit == 0:
+                return f"{int(value // unit)}{name}"
+        if value < 1 and round(value * 1000) / 1000 == value:
+            return f"{round(value * 1000)}ms"
+        return f"{value:.6f}".rstrip("0") + "s"
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class Flag(Kind[bool]):
+    name = "true or false"
+
+    def read(self, node: Scalar) -> bool:
+        value = None if node.quoted else _FLAGS.get(node.text.lower())
+        if value is None:
+            raise Refused(f"{echo(node)} is not true or false")
+        return value
+
+    def show(self, value: bool) -> str:
+        return "true" if value else "false"
+
+
+class Choice(Kind[str]):
+    """One of a few words. `flags`: the words for true and false, where YAML reads on as true."""
+
+    def __init__(self, *words: str, flags: tuple[str, str] | None = None) -> None:
+        self.words, self.flags = words, flags
+        self.name = "one of " + ", ".join(words)
+
+    def read(self, node: Scalar) -> str:
+        if node.text in self.words:
+            return node.text
+        if self.flags and not node.quoted and node.text.lower() in _FLAGS:
+            return self.flags[0] if _FLAGS[node.text.lower()] else self.flags[1]
+        raise Refused(f"{echo(node)} is not {self.name}")
+
+
+class Text(Kind[str]):
+    name = "a text"
+    unit = "characters"
+
+    def __init__(self, high: int) -> None:
+        self.high = high
+        self.bounds = f"1 to {high} characters"
+
+    def read(self, node: Scalar) -> str:
+        if not node.text.isprintable():
+            raise Refused(f"{quote(shorten(node.text))} has characters that cannot be shown")
+        in_bounds(len(node.text), 1, self.high, f"a length of {len(node.text)}", self.bounds)
+        return node.text
+
+    def show(self, value: str) -> str:
+        return quote(value)
+
+
+class RoomName(Kind[str]):
+    name = "a room name"
+    bounds = "1 to 64 letters, digits, or _ . ~ -"
+
+    def read(self, node: Scalar) -> str:
+        name = unicodedata.normalize("NFC", node.text)
+        if not re.fullmatch(r"[\w.~-]{1,64}", name):
+            raise Refused(f"{quote(shorten(node.text))} is not a room name: {self.bounds}")
+        return name
+
+    def show(self, value: str) -> str:
+        return plain_or_quoted(value)
+
+
+class Workers(Kind[int]):
+    name = "a whole number of processes, or auto"
+    unit = "processes"
+    bounds = "1 to 64"
+
+    def read(self, node: Scalar) -> int:
+        return usable_cpus() if node.text == "auto" else Count(1, 64, self.unit).read(node)
+
+
+def usable_cpus() -> int:
+    """How many workers `auto` means: the CPUs this process may use, 64 at most."""
+    return max(1, min(64, len(os.sched_getaffinity(0))))
+
+
+class Path(Kind[str]):
+    """A file or directory; relative ones count from the current directory."""
+
+    name = "a path"
+
+    def __init__(self, *, may_be_empty: bool = False, socket: str = "") -> None:
+        """`socket` is the longest name of a Unix socket that has to fit below the directory."""
+        self.may_be_empty, self.socket = may_be_empty, socket
+
+    def read(self, node: Scalar) -> str:
+        if not node.text and self.may_be_empty:
+            return ""
+        check_path(node.text)
+        path = os.path.abspath(node.text)
+        if self.socket:
+            check_socket_path(os.path.join(path, self.socket))
+        return path
+
+    def show(self, value: str) -> str:
+        return plain_or_quoted(value) if value else '""'
+
+
+def check_path(text: str) -> None:
+    # Unprintable includes NUL, which no path can hold, and what cannot be encoded.
+    if not text or not text.isprintable():
+        raise Refused(f"{quote(shorten(text))} is not a path")
+
+
+def check_socket_path(path: str) -> None:
+    size = len(os.fsencode(path))
+    if size > MAX_SOCKET_PATH:
+        raise Refused(
+            f"the socket {shorten(path)} has a path of {size} bytes;"
+            f" the system allows {MAX_SOCKET_PATH}"
+        )
+
+
+@dataclass(frozen=True)
+class Each(Kind[tuple[str, ...]]):
+    """A list of texts, or a single one, each passed through `check`."""
+
+    name: str
+    check: Callable[[str], str] = field(repr=False)
+    bounds: str = ""
+
+    def parse(self, node: Node, key: str, report: Report) -> tuple[str, ...]:
+        return tuple(each(node, key, report, lambda item, _: self.one(item)))
+
+    def one(self, node: Node) -> str:
+        return self.check(scalar(node, "a text").text)
+
+    def show(self, value: tuple[str, ...]) -> str:
+        return show_list([quote(text) for text in value])
+
+
+def each(node: Node, key: str, report: Report, parse: Callable[[Node, str], T]) -> list[T]:
+    """The parsed items of a list, or of a single value standing for a list of one."""
+    if not isinstance(node, Items):
+        return [parse(node, key)]
+    values = []
+    for index, item in enumerate(node.items):
+        try:
+            values.append(parse(item, f"{key}[{index}]"))
+        except Refused as refused:
+            report.add(item, f"{key}[{index}]", str(refused))
+    return values
+
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<wild>\*\.)?(?P<host>\[[^\]]*\]|[^:/?#@\[\]]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?",
+    re.IGNORECASE | re.ASCII,
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(text: str) -> str:
+    """An origin as browsers send it: lower case, and no port that the scheme implies."""
+    if text == "*":
+        return text
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        raise Refused(f"{quote(shorten(text))} is not an origin{_origin_hint(text)}")
+    scheme, name = found["scheme"].lower(), found["host"]
+    if name.startswith("[") and found["wild"] is None:
+        address = host(name[1:-1])
+        name = f"[{ipaddress.IPv6Address(address)}]" if ":" in address else name
+    elif not name.isascii():
+        raise Refused(f"{quote(text)}: write the host as browsers send it, xn--…")
+    if not name.startswith("["):
+        name = host(name.lower())
+    shown = f"{scheme}://{found['wild'] or ''}{name}"
+    if found["port"] is None:
+        return shown
+    number = port(found["port"])
+    return shown if _DEFAULT_PORTS.get(scheme) == number else f"{shown}:{number}"
+
+
+def _origin_hint(text: str) -> str:
+    without_path = re.fullmatch(r"([a-z]+://[^/]+)/.*", text, re.IGNORECASE)
+    if without_path:
+        return f" (did you mean {shorten(without_path[1])}?)"
+    if "://" not in text and _HOST.fullmatch(text):
+        return f" (did you mean https://{shorten(text)}?)"
+    return ' like https://example.com, https://*.example.com or "*"'
+
+
+def network(text: str) -> str:
+    """An IP network in its usual spelling; a single address is a network of one."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        wide = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Refused(f"{quote(shorten(text))} is not a network like 10.0.0.0/8") from None
+    raise Refused(f"{quote(text)} has bits beyond its mask (did you mean {wide}?)")
+
+
+def host(text: str) -> str:
+    """An IP address or a host name. Names are looked up by who binds, not here."""
+    if ":" in text or re.fullmatch(r"[\d.]+", text, re.ASCII):
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            raise Refused(f"{quote(shorten(text))} is not an IP address") from None
+    if len(text) > 253 or not _HOST.fullmatch(text):
+        raise Refused(f"{quote(shorten(text))} is not a host")
+    return text
+
+
+def port(text: str) -> int:
+    number = int(text) if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) else -1
+    if not 0 <= number <= 65535:
+        raise Refused(f"{quote(shorten(text))} is not a port: 0 to 65535")
+    return number
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """One address to listen on. `path` is set for a Unix socket, host and port otherwise."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    certificate: str = ""
+    key: str = ""
+    proxy_protocol: bool = False
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:8002`, `[::1]:8002` or `unix:/path`: as the configuration has it."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def tls(self) -> bool:
+        return bool(self.certificate)
+
+
+def listen_address(text: str) -> Listen:
+    """An address without its options."""
+    if text.startswith("unix:"):
+        check_path(text.removeprefix("unix:"))
+        path = os.path.abspath(text.removeprefix("unix:"))
+        check_socket_path(path)
+        return Listen(path=path)
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([^:]*)", text)
+    if found is None or (found[2] in ("", "*")):
+        raise Refused(f"{quote(shorten(text))} is not an address{_address_hint(text)}")
+    if found[1] is not None and ":" not in found[1]:
+        raise Refused(f"{quote(shorten(text))}: only an IPv6 address stands in brackets")
+    return Listen(host=host(found[1] or found[2]), port=port(found[3]))
+
+
+def _address_hint(text: str) -> str:
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII):
+        return f" (did you mean 127.0.0.1:{text}?)"
+    if found := re.fullmatch(r"\*?:(\d{1,5})", text, re.ASCII):
+        return f" (for all addresses: 0.0.0.0:{found[1]} or [::]:{found[1]})"
+    if text.startswith("/"):
+        return f" (did you mean unix:{shorten(text)}?)"
+    name, _, number = text.rpartition(":")
+    if ":" in name and "[" not in text and number.isdecimal():
+        return f" (did you mean [{shorten(name)}]:{number}?)"
+    return " like 127.0.0.1:8002, [::1]:8002 or unix:/run/wsd/chat.sock"
+
+
+class Addresses(Kind[tuple[Listen, ...]]):
+    """Where to listen. `plain`: addresses alone, without TLS."""
+
+    name = "an address or a list of them"
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
+
+    def parse(self, node: Node, key: str, report: Report) -> tuple[Listen, ...]:
+        if isinstance(node, Items) and not node.items:
+            raise Refused("the list is empty; expected at least one address")
+        found = each(node, key, report, lambda item, at: self.one(item, at, report))
+        return tuple(found)
+
+    def one(self, node: Node, key: str, report: Report) -> Listen:
+        if isinstance(node, Entries) and not self.plain:
+            return _ListenEntry(node, key, report).parse()
+        return listen_address(scalar(node, "an address").text)
+
+    def show(self, value: tuple[Listen, ...]) -> str:
+        if self.plain and len(value) == 1:
+            return quote(value[0].address)
+        return show_list([self.show_one(listen) for listen in value])
+
+    @staticmethod
+    def show_one(listen: Listen) -> str:
+        address = quote(listen.address)
+        if not listen.tls:
+            return address
+        pair = f"{{certificate: {quote(listen.certificate)}, key: {quote(listen.key)}}}"
+        return f"{{address: {address}, tls: {pair}}}"
+
+
+@dataclass(frozen=True)
+class _ListenEntry:
+    """The long form of an address: a mapping with options."""
+
+    node: Entries
+    key: str
+    report: Report
+
+    def parse(self) -> Listen:
+        check_names(self.node, self.key, ("address", "tls", "proxy_protocol"), self.report)
+        address = self.take(self.node, "address", lambda n: listen_address(n.text), "an address")
+        if "proxy_protocol" in self.node.entries:
+            self.take(self.node, "proxy_protocol", self.proxy_protocol, "true or false")
+        certificate, key = self.tls()
+        if address is None:
+            return Listen()
+        return msgspec.structs.replace(address, certificate=certificate, key=key)
+
+    @staticmethod
+    def proxy_protocol(node: Scalar) -> bool:
+        if Flag().read(node):
+            raise Refused("not available in this version")
+        return False
+
+    def tls(self) -> tuple[str, str]:
+        tls = self.node.entries.get("tls")
+        if tls is None:
+            return "", ""
+        if not isinstance(tls, Entries):
+            self.add(tls, "tls", "expected {certificate: FILE, key: FILE}")
+            return "", ""
+        check_names(tls, f"{self.key}.tls", ("certificate", "key"), self.report)
+        certificate = self.take(tls, "certificate", readable_file, "a path", "tls.")
+        key = self.take(tls, "key", readable_file, "a path", "tls.")
+        if certificate and key and (reason := why_not_a_pair(certificate, key)):
+            self.add(tls.entries["certificate"], "tls.certificate", reason)
+        return certificate or "", key or ""
+
+    def take(
+        self, node: Entries, name: str, read: Callable[[Scalar], T], expected: str, at: str = ""
+    ) -> T | None:
+        """One part of the mapping, or None after reporting what is wrong with it."""
+        found = node.entries.get(name)
+        if found is None:
+            self.add(node, at + name, "this key is missing")
+            return None
+        try:
+            return read(scalar(found, expected))
+        except Refused as refused:
+            self.add(found, at + name, str(refused))
+            return None
+
+    def add(self, node: Node, name: str, message: str) -> None:
+        self.report.add(node, f"{self.key}.{name}", message)
+
+
+def check_names(node: Entries, key: str, known: Sequence[str], report: Report) -> None:
+    for name, value in node.entries.items():
+        if name not in known:
+            message = f"unknown key (known here: {', '.join(known)})"
+            report.add(value, f"{key}.{shorten(name)}", message)
+
+
+def readable_file(node: Scalar) -> str:
+    path = Path().read(node)
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise Refused(f"{shorten(path)} cannot be read: {error.strerror}") from None
+    return path
+
+
+def why_not_a_pair(certificate: str, key: str) -> str | None:
+    """Why a certificate and a key cannot serve TLS together; None when they can."""
+
+    def no_password() -> str:
+        # Without this OpenSSL would ask on the terminal, and a reload would hang there.
+        raise Refused(f"the key {shorten(key)} is encrypted; a daemon needs it without")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
+    except Refused as refused:
+        return str(refused)
+    except ssl.SSLError as error:
+        reason = (error.reason or "not PEM files").lower().replace("_", " ")
+        return f"{shorten(certificate)} and {shorten(key)} do not load together: {reason}"
+    except OSError as error:
+        return f"{shorten(certificate)} cannot be read: {error.strerror}"
+    return None

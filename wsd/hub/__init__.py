@@ -1,0 +1,1 @@
+"""The hub process, which orders and stores every event, and the workers' link to it."""

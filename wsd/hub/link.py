@@ -1,0 +1,165 @@
+"""A worker's end of the link to the hub: publish, subscribe, ask, and start again after a break.
+
+Whatever waits for an answer is kept, encoded and in order, until the answer comes.  After a break
+the rooms say again what they are subscribed to, and then everything that waits is sent again: the
+hub recognises drafts that it has stored already.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wsd import logs
+from wsd.chat.event import Draft
+from wsd.chat.wire import Outcome, Page
+from wsd.chat import wire
+from wsd.metrics import M, Row
+from wsd.net.connection import Connection, Flusher
+from wsd.net.loop import Loop
+
+BACKOFF_S = (0.02, 1.0)
+"""First and longest wait before connecting again."""
+
+class Receiver(Protocol):
+    """What the hub's news are for: the worker's rooms."""
+
+    def on_contact(self, epoch: str) -> None:
+        """The link is up; say what this worker is subscribed to, and who is here."""
+
+    def on_subscribed(self, frame: wire.Subscribed) -> None: ...
+    def on_event(self, room: str, seq: int, json: bytes) -> None: ...
+    def on_presence(self, frame: wire.Presence) -> None: ...
+    def on_typing(self, room: str, uid: str) -> None: ...
+
+
+class HubLink:
+    def __init__(self, loop: Loop, flusher: Flusher, path: str, worker: str, row: Row) -> None:
+        self._loop = loop
+        self._flusher = flusher
+        self._path = path
+        self._worker = worker
+        self._row = row
+        self._receiver: Receiver | None = None
+        self._connection: Connection | None = None
+        self._reader = wire.Reader(wire.FromHub)
+        self._backoff_s = BACKOFF_S[0]
+        self._n = 0
+        self._waiting: dict[int, tuple[bytes, Callable[[Any], None]]] = {}
+        self.up = False
+        """In contact: the hub has greeted us."""
+
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._connect()
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._waiting)
+
+    # -- what the worker says
+
+    def publish(self, draft: Draft, done: Callable[[Outcome], None]) -> None:
+        self._row[M.MESSAGES_IN] += 1
+        self._ask(lambda n: wire.Publish(n, draft), done)
+
+    def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
+             *, messages: bool = False) -> None:  # fmt: skip
+        """Events with ``after < seq < before``, or the newest ``limit`` messages before one."""
+        self._ask(lambda n: wire.Read(n, room, after, before, limit, messages), done)
+
+    def overview(self, done: Callable[[Any], None]) -> None:
+        self._ask(wire.Overview, done)
+
+    def people(self, room: str, done: Callable[[Any], None]) -> None:
+        self._ask(lambda n: wire.People(n, room), done)
+
+    def tell(
+        self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing
+    ) -> None:
+        """Say what needs no answer.  Without contact it is dropped: ``on_contact`` says it all."""
+        if self.up and self._connection:
+            self._connection.write(wire.encode(frame))
+
+    def _ask(
+        self, frame: Callable[[int], wire.FromWorker], done: Callable[[Any], None]
+    ) -> None:
+        self._n += 1
+        data = wire.encode(frame(self._n))
+        self._waiting[self._n] = (data, done)
+        if self.up and self._connection:
+            self._connection.write(data)
+
+    # -- what the hub says
+
+    def _on_data(self, data: bytes) -> None:
+        connection = self._connection
+        try:
+            for frame in self._reader.feed(data):
+                self._receive(frame)
+                if self._connection is not connection:
+                    return
+        except wire.WireError as error:
+            logs.event(logs.error, "link_garbled", detail=str(error))
+            if connection:
+                connection.abort("garbled")
+
+    def _receive(self, frame: wire.FromHub) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        if isinstance(frame, wire.Happened):
+            self._row[M.EVENTS] += 1
+            receiver.on_event(frame.room, frame.seq, frame.json)
+        elif isinstance(frame, wire.Done | wire.Refused | wire.Rows | wire.Answer):
+            waiting = self._waiting.pop(frame.n, None)
+            if waiting is not None:
+                waiting[1](frame)
+        elif isinstance(frame, wire.Subscribed):
+            receiver.on_subscribed(frame)
+        elif isinstance(frame, wire.Presence):
+            receiver.on_presence(frame)
+        elif isinstance(frame, wire.Typed):
+            receiver.on_typing(frame.room, frame.uid)
+        else:
+            self._on_welcome(frame)
+
+    def _on_welcome(self, frame: wire.Welcome) -> None:
+        assert self._receiver is not None and self._connection is not None
+        self.up = True
+        self._row[M.LINK_UP] = 1
+        self._backoff_s = BACKOFF_S[0]
+        self._connection.write(wire.encode(wire.Hello(self._worker)))
+        self._receiver.on_contact(frame.epoch)
+        for data, _ in self._waiting.values():
+            self._connection.write(data)
+
+    # -- contact
+
+    def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            # The listener is the master's, so this works while the hub is being replaced.
+            sock.connect(self._path)
+        except OSError as error:
+            sock.close()
+            logs.event(logs.warning, "hub_unreachable", detail=str(error))
+            self._connect_later()
+            return
+        self._reader = wire.Reader(wire.FromHub)
+        self._connection = Connection(
+            self._loop, self._flusher, sock, on_data=self._on_data, on_gone=self._on_gone
+        )
+
+    def _on_gone(self, reason: str) -> None:
+        if self.up:
+            logs.event(logs.warning, "hub_lost", reason=reason, unanswered=len(self._waiting))
+        self.up = False
+        self._row[M.LINK_UP] = 0
+        self._connection = None
+        self._connect_later()
+
+    def _connect_later(self) -> None:
+        self._loop.call_later(self._backoff_s, self._connect)
+        self._backoff_s = min(self._backoff_s * 2, BACKOFF_S[1])

@@ -1,0 +1,377 @@
+"""The log: every event of every room in one SQLite file, written by the hub alone.
+
+A batch of drafts is one transaction: look up each (uid, cid), number what is new, insert, commit.
+``seq`` is dense in each room and never used again: it comes from the room's own row, which stays
+when events are removed by retention or deleted, and never from MAX() or a rowid.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from wsd.chat import event
+from wsd.chat.event import DELETE, EDIT, MESSAGE, Delete, Draft, Edit, Message
+
+SCHEMA = 1
+DEDUP_S = 24 * 3600.0
+"""How long (uid, cid) are remembered: far longer than any client tries again."""
+
+TRIM_ROWS = 500
+"""Rows that retention removes in one step, so that no publish waits long for it."""
+
+Row = tuple[int, bytes]
+"""(seq, JSON) of one stored event."""
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+                    head INTEGER NOT NULL, time REAL NOT NULL);
+CREATE TABLE events (room INTEGER NOT NULL, seq INTEGER NOT NULL, time REAL NOT NULL,
+                     kind TEXT NOT NULL, uid TEXT NOT NULL, ref INTEGER, json BLOB NOT NULL,
+                     PRIMARY KEY (room, seq)) WITHOUT ROWID;
+CREATE INDEX events_of_ref ON events (room, ref) WHERE ref IS NOT NULL;
+CREATE TABLE sent (id INTEGER PRIMARY KEY, uid TEXT NOT NULL, cid TEXT NOT NULL,
+                   room INTEGER NOT NULL, seq INTEGER NOT NULL, time REAL NOT NULL,
+                   UNIQUE (uid, cid));
+"""
+
+MIGRATIONS: dict[int, str] = {}
+"""From each older schema version to the next, as SQL; run in one transaction at start."""
+
+
+class LogError(Exception):
+    """The log cannot be opened; the text says what to do."""
+
+
+class Busy(LogError):
+    """Another hub has the log."""
+
+
+class Stored(NamedTuple):
+    """A draft is in the log; ``row`` is None when it had been stored before."""
+
+    seq: int
+    time: float
+    row: Row | None
+
+
+class Refusal(NamedTuple):
+    """A draft that will never be stored: a final error for its sender."""
+
+    code: str
+    message: str
+
+
+class _Room:
+    __slots__ = ("head", "id", "oldest", "time")
+
+    def __init__(self, id_: int, head: int, time_: float, oldest: int) -> None:
+        self.id = id_
+        self.head = head
+        self.time = time_
+        self.oldest = oldest
+
+
+class Log:
+    """``clock`` gives wall-clock seconds.  Every method may raise sqlite3.Error."""
+
+    def __init__(
+        self, directory: str, durability: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self._rooms: dict[str, _Room] = {}
+        self._lock = _lock(os.path.join(directory, "wsd.lock"))
+        memory = durability == "memory"
+        self.path = ":memory:" if memory else os.path.join(directory, "wsd.db")
+        try:
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            self._prepare(durability)
+        except sqlite3.Error as error:
+            raise LogError(f"{self.path}: {error}") from error
+        self._mark_life(durability)
+        self.epoch = self._meta("epoch")
+
+    def _prepare(self, durability: str) -> None:
+        db = self._db
+        db.execute("PRAGMA journal_mode = WAL")
+        self.set_durability(durability)
+        db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute("PRAGMA secure_delete = ON")  # what a guest deletes is gone from the file too
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise LogError(
+                f"{self.path}: made by a newer wsd (schema {version}, this one knows {SCHEMA})"
+            )
+        db.execute("BEGIN IMMEDIATE")
+        steps = [MIGRATIONS[old] for old in range(version, SCHEMA)] if version else [_TABLES]
+        for statement in (s for step in steps for s in step.split(";") if s.strip()):
+            if version < SCHEMA:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+        db.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (_new_epoch(),)
+        )
+        db.execute("COMMIT")
+
+    def set_durability(self, durability: str) -> None:
+        """``full`` or ``normal`` from the next commit on."""
+        # FULL syncs the write-ahead log at each commit, NORMAL only at checkpoints.
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+
+    def _mark_life(self, durability: str) -> None:
+        """Begin a new epoch if the machine may have forgotten commits that were answered.
+
+        With ``normal`` a power loss may take the newest commits along; their numbers would be
+        given to other events, and a client would take those for the ones that it has.  So a
+        boot other than the one that wrote last, without a clean end, starts a new epoch.
+        """
+        boot = str(round(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
+        before, clean = self._meta("boot"), self._meta("clean")
+        unsafe = self._meta("durability") == "normal"
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        if unsafe and clean != "yes" and abs(int(before) - int(boot)) > 60:
+            self._put("epoch", _new_epoch())
+        self._put("boot", boot)
+        self._put("clean", "no")
+        self._put("durability", durability)
+        db.execute("COMMIT")
+
+    def _meta(self, key: str) -> str:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else ""
+
+    def _put(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        self._put("clean", "yes")
+        self._db.close()
+        os.close(self._lock)
+
+    # -- writing
+
+    def append(self, drafts: Iterable[Draft]) -> list[Stored | Refusal]:
+        """Store a batch in one transaction, in order; returns what became of each draft.
+
+        When it raises, nothing of the batch is stored.
+        """
+        touched: set[str] = set()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._append_one(draft, touched) for draft in drafts]
+            for name in touched:
+                room = self._rooms[name]
+                self._db.execute(
+                    "UPDATE rooms SET head = ?, time = ? WHERE id = ?",
+                    (room.head, room.time, room.id),
+                )
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            for name in touched:  # their counters ran ahead of the file
+                self._rooms.pop(name, None)
+            raise
+        return results
+
+    def _append_one(self, draft: Draft, touched: set[str]) -> Stored | Refusal:
+        db = self._db
+        known = db.execute(
+            "SELECT seq, time FROM sent WHERE uid = ? AND cid = ?", (draft.uid, draft.cid)
+        ).fetchone()
+        if known:
+            return Stored(known[0], known[1], None)
+        room = self._rooms.get(draft.room) or self._load(draft.room)
+        if draft.kind in (EDIT, DELETE):
+            refusal = self._change_target(room, draft)
+            if refusal:
+                return refusal
+        if not room.id:
+            room.id = self._create(draft.room)
+        touched.add(draft.room)
+        room.head = seq = room.head + 1
+        # A wall clock that is set back must not make a later event look earlier.
+        room.time = now = max(round(self._clock(), 3), room.time)
+        json = event.encode(_body(draft, seq, now))
+        ref = draft.ref if draft.kind != MESSAGE else None
+        db.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (room.id, seq, now, draft.kind, draft.uid, ref, json),
+        )
+        db.execute(
+            "INSERT INTO sent (uid, cid, room, seq, time) VALUES (?, ?, ?, ?, ?)",
+            (draft.uid, draft.cid, room.id, seq, now),
+        )
+        return Stored(seq, now, (seq, json))
+
+    def _change_target(self, room: _Room, draft: Draft) -> Refusal | None:
+        """Change the stored message that ``draft`` edits or deletes.
+
+        History shows messages as they are now, and a deleted text is kept nowhere: it goes
+        from the message and from every edit of it.
+        """
+        row = self._db.execute(
+            "SELECT uid, json FROM events WHERE room = ? AND seq = ? AND kind = ?",
+            (room.id, draft.ref, MESSAGE),
+        ).fetchone()
+        if row is None:
+            return Refusal("bad", f"there is no message {draft.ref} in this room")
+        if row[0] != draft.uid:
+            return Refusal("denied", "that message is not yours")
+        message = event.decode(row[1])
+        assert isinstance(message, Message)
+        if message.deleted:
+            return Refusal("bad", f"message {draft.ref} is deleted")
+        if draft.kind == EDIT:
+            message.text, message.edited = draft.text, True
+        else:
+            message.text, message.deleted = "", True
+            self._erase_edits(room.id, message.seq)
+        self._rewrite(room.id, message.seq, event.encode(message))
+        return None
+
+    def _erase_edits(self, room_id: int, ref: int) -> None:
+        edits = self._db.execute(
+            "SELECT seq, json FROM events WHERE room = ? AND ref = ? AND kind = ?",
+            (room_id, ref, EDIT),
+        ).fetchall()
+        for seq, json in edits:
+            edit = event.decode(json)
+            assert isinstance(edit, Edit)
+            edit.text = ""
+            self._rewrite(room_id, seq, event.encode(edit))
+
+    def _rewrite(self, room_id: int, seq: int, json: bytes) -> None:
+        self._db.execute(
+            "UPDATE events SET json = ? WHERE room = ? AND seq = ?", (json, room_id, seq)
+        )
+
+    def _create(self, name: str) -> int:
+        cursor = self._db.execute("INSERT INTO rooms (name, head, time) VALUES (?, 0, 0)", (name,))
+        assert cursor.lastrowid
+        return cursor.lastrowid
+
+    # -- reading
+
+    def _load(self, name: str) -> _Room:
+        """What is known of a room.  One that was never written to gets its row with its first
+        event, so that joining made-up rooms leaves nothing behind."""
+        row = self._db.execute(
+            "SELECT id, head, time FROM rooms WHERE name = ?", (name,)
+        ).fetchone()
+        room = _Room(row[0], row[1], row[2], 1) if row else _Room(0, 0, 0.0, 1)
+        if row:
+            room.oldest = self._find_oldest(room)
+        if len(self._rooms) > 50_000:
+            self._rooms.clear()
+        self._rooms[name] = room
+        return room
+
+    def _find_oldest(self, room: _Room) -> int:
+        (oldest,) = self._db.execute(
+            "SELECT MIN(seq) FROM events WHERE room = ?", (room.id,)
+        ).fetchone()
+        return oldest if oldest is not None else room.head + 1
+
+    def bounds(self, name: str) -> tuple[int, int]:
+        """(oldest stored seq, newest seq); oldest is newest + 1 where nothing is stored."""
+        room = self._rooms.get(name) or self._load(name)
+        return room.oldest, room.head
+
+    def events(self, name: str, after: int, before: int, limit: int) -> list[Row]:
+        """The oldest ``limit`` events with ``after < seq < before``, in order."""
+        room = self._rooms.get(name) or self._load(name)
+        return self._db.execute(
+            "SELECT seq, json FROM events WHERE room = ? AND seq > ? AND seq < ? "
+            "ORDER BY seq LIMIT ?",
+            (room.id, after, before, limit),
+        ).fetchall()
+
+    def messages(self, name: str, before: int, limit: int) -> tuple[list[Row], bool]:
+        """The newest ``limit`` messages with ``seq < before``, oldest first, and whether there
+        are older ones."""
+        room = self._rooms.get(name) or self._load(name)
+        rows = self._db.execute(
+            "SELECT seq, json FROM events WHERE room = ? AND seq < ? AND kind = ? "
+            "ORDER BY seq DESC LIMIT ?",
+            (room.id, before, MESSAGE, limit + 1),
+        ).fetchall()
+        more = len(rows) > limit
+        return rows[:limit][::-1], more
+
+    # -- retention
+
+    def trim(self, name: str, size: int, keep_s: float) -> bool:
+        """Remove a step's worth of what is over ``size`` events or older than ``keep_s``.
+
+        Returns whether there may be more to remove.
+        """
+        room = self._rooms.get(name) or self._load(name)
+        if not room.id:
+            return False
+        edge = room.head - size
+        cutoff = self._clock() - keep_s
+        (aged,) = self._db.execute(
+            "SELECT MAX(seq) FROM (SELECT seq, time FROM events WHERE room = ? "
+            "ORDER BY seq LIMIT ?) WHERE time < ?",
+            (room.id, TRIM_ROWS, cutoff),
+        ).fetchone()
+        edge = min(max(edge, aged or 0), room.oldest - 1 + TRIM_ROWS)
+        if edge < room.oldest:
+            return False
+        self._db.execute("DELETE FROM events WHERE room = ? AND seq <= ?", (room.id, edge))
+        room.oldest = edge + 1
+        return True
+
+    def trim_sent(self) -> bool:
+        """Forget a step's worth of retries that nobody will make any more."""
+        cursor = self._db.execute(
+            "DELETE FROM sent WHERE id IN (SELECT id FROM sent ORDER BY id LIMIT ?) AND time < ?",
+            (TRIM_ROWS, self._clock() - DEDUP_S),
+        )
+        return cursor.rowcount == TRIM_ROWS
+
+    def room_names(self, after: str, limit: int) -> list[str]:
+        """Names of stored rooms in order, for going round all of them in steps."""
+        rows = self._db.execute(
+            "SELECT name FROM rooms WHERE name > ? ORDER BY name LIMIT ?", (after, limit)
+        )
+        return [name for (name,) in rows]
+
+
+def _body(draft: Draft, seq: int, now: float) -> event.Body:
+    if draft.kind == EDIT:
+        assert draft.ref is not None
+        return Edit(draft.room, seq, now, draft.ref, draft.text)
+    if draft.kind == DELETE:
+        assert draft.ref is not None
+        return Delete(draft.room, seq, now, draft.ref)
+    return Message(
+        draft.room, seq, now, draft.uid, draft.name, draft.role, draft.text, draft.ref
+    )
+
+
+def _new_epoch() -> str:
+    alphabet = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return "".join(secrets.choice(alphabet) for _ in range(8))
+
+
+def _lock(path: str) -> int:
+    """Hold ``path`` for as long as this process lives.
+
+    The kernel lets go of a flock with its process, so a stale file never blocks a start.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Busy(f"{path}: another hub is at work on this state") from None
+    return fd

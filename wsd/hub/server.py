@@ -1,0 +1,303 @@
+"""The hub: gives each room's events their order, commits them, publishes them, acknowledges.
+
+A turn of the loop reads whatever the workers have sent; that is the batch.  At its end: one
+transaction for all drafts, then the events to every worker that subscribed to their room, then
+the acknowledgements, then the answers to what was asked.  Nothing leaves before the commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from wsd import logs
+from wsd.chat.event import Draft
+from wsd.config import Settings
+from wsd.chat import wire
+from wsd.hub.log import Log, Refusal, Stored
+from wsd.hub.presence import NAMES_UP_TO, TELL_S, Presence
+from wsd.metrics import M, Row
+from wsd.net.connection import Connection, Flusher
+from wsd.net.listener import Acceptor
+from wsd.net.loop import Loop
+
+LINK_QUEUE = 8 * 1024 * 1024
+"""Bytes waiting for one worker; beyond, its link is cut and it asks for what it missed."""
+
+TRIM_S = 0.2
+"""Time between two steps of retention."""
+
+STORAGE_TEXT = "the message log cannot be written or read now; try again"
+
+
+class Link:
+    """One worker's connection."""
+
+    def __init__(self, hub: Hub, number: int, sock: socket.socket) -> None:
+        self._hub = hub
+        self.number = number
+        self.worker = "?"
+        self.rooms: set[str] = set()
+        self._reader = wire.Reader(wire.FromWorker)
+        self.connection = Connection(
+            hub.loop, hub.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
+        )
+
+    def _on_data(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                self._hub.receive(self, frame)
+        except wire.WireError as error:
+            logs.event(logs.error, "link_garbled", worker=self.worker, detail=str(error))
+            self.connection.abort("garbled")
+
+    def _on_gone(self, reason: str) -> None:
+        self._hub.forget(self, reason)
+
+    def send(self, data: bytes) -> None:
+        if self.connection.queued > LINK_QUEUE:
+            self.connection.abort("queue_full")
+            return
+        self.connection.write(data)
+
+
+class Hub:
+    def __init__(
+        self, loop: Loop, listener: socket.socket, log: Log, settings: Settings, row: Row
+    ) -> None:
+        self.loop = loop
+        self.log = log
+        self.settings = settings
+        self._row = row
+        self._numbers = itertools.count(1)
+        self._links: dict[int, Link] = {}
+        self._subscribers: dict[str, set[Link]] = {}
+        self._batch: list[tuple[Link, int, Draft]] = []
+        self._asked: list[tuple[Link, wire.FromWorker]] = []
+        self._over_size: set[str] = set()
+        self._age_cursor = ""
+        self._presence = Presence(loop.clock, self._tell_room)
+        self.flusher = Flusher()
+        loop.at_turn_end += [self._end_turn, self.flusher.flush]
+        self._acceptor = Acceptor(loop, listener, self._on_accept)
+        loop.every(TELL_S, self._presence.tick)
+        loop.every(TRIM_S, self._trim)
+        self._handlers: dict[type, Callable[[Link, Any], None]] = {
+            wire.Subscribe: self._subscribe,
+            wire.Unsubscribe: self._unsubscribe,
+            wire.Read: self._read,
+            wire.Present: self._present,
+            wire.Typing: self._typing,
+            wire.Overview: self._overview,
+            wire.People: self._people,
+            wire.Hello: self._hello,
+        }
+
+    # -- links
+
+    def _on_accept(self, sock: socket.socket, _address: str) -> None:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        uid = int.from_bytes(credentials[4:8], "little")
+        if uid != os.getuid():
+            logs.event(logs.warning, "link_refused", uid=uid)
+            sock.close()
+            return
+        link = Link(self, next(self._numbers), sock)
+        self._links[link.number] = link
+        self._row[M.LINKS] = len(self._links)
+        link.send(wire.encode(wire.Welcome(self.log.epoch)))
+
+    def forget(self, link: Link, reason: str) -> None:
+        del self._links[link.number]
+        self._row[M.LINKS] = len(self._links)
+        for room in link.rooms:
+            self._drop_subscriber(room, link)
+        self._presence.lose(link.number)
+        logs.event(logs.info, "link_closed", worker=link.worker, reason=reason)
+
+    def receive(self, link: Link, frame: wire.FromWorker) -> None:
+        """Note what a worker wants.  It is done at the end of the turn, all drafts first."""
+        if isinstance(frame, wire.Publish):
+            self._batch.append((link, frame.n, frame.draft))
+        else:
+            self._asked.append((link, frame))
+
+    # -- a turn
+
+    def _end_turn(self) -> None:
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._commit(batch)
+        if self._asked:
+            asked, self._asked = self._asked, []
+            for link, frame in asked:
+                if link.number in self._links:
+                    self._answer(link, frame)
+
+    def _answer(self, link: Link, frame: wire.FromWorker) -> None:
+        try:
+            self._handlers[type(frame)](link, frame)
+        except sqlite3.Error as error:
+            self._storage_trouble(error, "reading")
+            n = getattr(frame, "n", None)
+            if n is not None:
+                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+
+    def _storage_trouble(self, error: sqlite3.Error, during: str) -> None:
+        self._row[M.STORAGE_ERRORS] += 1
+        logs.event(logs.error, "storage", detail=str(error), during=during)
+
+    def _commit(self, batch: list[tuple[Link, int, Draft]]) -> None:
+        try:
+            results = self.log.append(draft for _, _, draft in batch)
+        except sqlite3.Error as error:
+            self._storage_trouble(error, "commit")
+            for link, n, _ in batch:
+                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+            return
+        self._row[M.COMMITS] += 1
+        self._publish(batch, results)
+        self._acknowledge(batch, results)
+
+    def _publish(
+        self, batch: list[tuple[Link, int, Draft]], results: list[Stored | Refusal]
+    ) -> None:
+        for (_, _, draft), result in zip(batch, results, strict=True):
+            if isinstance(result, Refusal) or result.row is None:
+                continue
+            self._row[M.STORED] += 1
+            subscribers = self._subscribers.get(draft.room)
+            if subscribers:
+                frame = wire.encode(wire.Happened(draft.room, *result.row))
+                for link in list(subscribers):
+                    link.send(frame)
+            history = self.settings.for_room(draft.room).history
+            oldest, head = self.log.bounds(draft.room)
+            if head - oldest >= history.size:
+                self._over_size.add(draft.room)
+
+    def _acknowledge(
+        self, batch: list[tuple[Link, int, Draft]], results: list[Stored | Refusal]
+    ) -> None:
+        for (link, n, _), result in zip(batch, results, strict=True):
+            if isinstance(result, Refusal):
+                link.send(wire.encode(wire.Refused(n, result.code, result.message)))
+                continue
+            if result.row is None:
+                self._row[M.DUPLICATES] += 1
+            link.send(wire.encode(wire.Done(n, result.seq, result.time)))
+
+    # -- what workers ask
+
+    def _hello(self, link: Link, frame: wire.Hello) -> None:
+        link.worker = frame.worker
+
+    def _subscribe(self, link: Link, frame: wire.Subscribe) -> None:
+        room = frame.room
+        self._subscribers.setdefault(room, set()).add(link)
+        link.rooms.add(room)
+        oldest, head = self.log.bounds(room)
+        after = frame.have
+        if after < 0 or head - after > frame.reach:
+            after = max(head - frame.replay, 0)
+        rows = self.log.events(room, after, head + 1, head - after) if head > after else []
+        online = self._presence.online(room)
+        people = list(self._presence.people(room)) if online <= NAMES_UP_TO else None
+        link.send(wire.encode(wire.Subscribed(room, head, oldest, rows, online, people)))
+
+    def _unsubscribe(self, link: Link, frame: wire.Unsubscribe) -> None:
+        link.rooms.discard(frame.room)
+        self._drop_subscriber(frame.room, link)
+
+    def _drop_subscriber(self, room: str, link: Link) -> None:
+        links = self._subscribers.get(room)
+        if links:
+            links.discard(link)
+            if not links:
+                del self._subscribers[room]
+
+    def _read(self, link: Link, frame: wire.Read) -> None:
+        more = False
+        if frame.messages:
+            rows, more = self.log.messages(frame.room, frame.before, frame.limit)
+        else:
+            rows = self.log.events(frame.room, frame.after, frame.before, frame.limit)
+        oldest, _ = self.log.bounds(frame.room)
+        link.send(wire.encode(wire.Rows(frame.n, oldest, rows, more)))
+
+    def _present(self, link: Link, frame: wire.Present) -> None:
+        if frame.here:
+            self._presence.appear(link.number, frame.room, frame.uid, frame.name, frame.quiet)
+        else:
+            self._presence.disappear(link.number, frame.room, frame.uid)
+
+    def _typing(self, link: Link, frame: wire.Typing) -> None:
+        self._tell_room(frame.room, wire.Typed(frame.room, frame.uid))
+
+    def _overview(self, link: Link, frame: wire.Overview) -> None:
+        rooms = [
+            {"room": name, "online": online, "head": self.log.bounds(name)[1]}
+            for name, online in self._presence.rooms()
+        ]
+        link.send(wire.encode(wire.Answer(frame.n, rooms)))
+
+    def _people(self, link: Link, frame: wire.People) -> None:
+        people = [{"uid": uid, "name": name} for uid, name in self._presence.people(frame.room)]
+        link.send(wire.encode(wire.Answer(frame.n, people)))
+
+    def _tell_room(self, room: str, frame: wire.Presence | wire.Typed) -> None:
+        links = self._subscribers.get(room)
+        if links:
+            data = wire.encode(frame)
+            for link in list(links):
+                link.send(data)
+
+    # -- retention
+
+    def _trim(self) -> None:
+        """A small step now and then: what is over its size first, then what is too old."""
+        try:
+            if self._over_size:
+                name = self._over_size.pop()
+                if self._trim_room(name):
+                    self._over_size.add(name)
+            else:
+                self._trim_by_age()
+        except sqlite3.Error as error:
+            self._storage_trouble(error, "retention")
+
+    def _trim_room(self, name: str) -> bool:
+        history = self.settings.for_room(name).history
+        return self.log.trim(name, history.size, history.keep)
+
+    def _trim_by_age(self) -> None:
+        names = self.log.room_names(self._age_cursor, 10)
+        for name in names:
+            if self._trim_room(name):
+                self._over_size.add(name)
+        self._age_cursor = names[-1] if names else ""
+        if not names:
+            self.log.trim_sent()
+
+    # -- as a process
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        on_ready()  # connections to the master's listener have queued up by now
+
+    def apply(self, settings: Settings) -> None:
+        if settings.durability != self.settings.durability:
+            self.log.set_durability(settings.durability)
+        self.settings = settings
+
+    def drain(self) -> None:
+        """The hub stops last, when there is nobody left who could send it anything."""
+
+    def stop_now(self) -> None:
+        self.loop.stop()
+
+    def close(self) -> None:
+        self.log.close()

@@ -1,0 +1,503 @@
+"""The master: makes the listeners, forks hub and workers, watches, reloads and stops them.
+
+It holds no data and reads nothing from the network.  Its sockets stay open while workers die and
+are replaced, so nobody who waits in a backlog is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+import setproctitle
+
+from wsd import child, logs
+from wsd.child import CANNOT_START, Child, Work
+from wsd.chat.identity import load_secret, secret_path
+from wsd.config import ConfigError, Settings, needs_restart
+from wsd.hub.log import Log
+from wsd.hub.server import Hub
+from wsd.metrics import M, Scoreboard
+from wsd.net import listener
+from wsd.net.loop import READ, Loop
+from wsd.systemd import Notifier
+from wsd.worker import Opening, Worker
+
+HUNG_S = 10.0
+"""Silence after which a child is taken for hung."""
+ABORT_GRACE_S = 2.0
+"""What a hung child gets to leave a stack dump before it is killed."""
+CALM_S = 60.0
+"""A child that lived so long starts again without delay."""
+BACKOFF_S = (0.1, 30.0)
+BOOT_TRIES = 5
+"""Deaths before the first ``ready`` of all after which the daemon gives up."""
+HUB_STOP_S = 5.0
+
+
+class CannotStart(Exception):
+    """The daemon cannot serve here; the text says what is in the way."""
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    STOPPING_HUB = "stopping hub"
+    DONE = "done"
+
+
+class Slot:
+    """The place of one child, which processes fill one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid = 0
+        self.control: socket.socket | None = None
+        self.started_at = 0.0
+        self.deaths = 0
+        self.beat = 0.0
+        self.beat_seen_at = 0.0
+        self.aborted_at = 0.0
+
+    @property
+    def is_hub(self) -> bool:
+        return self.name == "hub"
+
+    def back_off_s(self, lived_s: float) -> float:
+        """How long to wait before the next start: 0, 0.1, 0.2 … 30 s, with jitter."""
+        if lived_s >= CALM_S:
+            self.deaths = 0
+        self.deaths += 1
+        if self.deaths == 1:
+            return 0.0
+        return float(min(BACKOFF_S[0] * 2 ** (self.deaths - 2), BACKOFF_S[1])) * random.uniform(
+            0.5, 1.5
+        )
+
+
+class Master:
+    """``reload`` reads the configuration again, and raises ConfigError; ``keep_from_children``
+    are descriptors that only the master may hold."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        on_ready: Callable[[list[str]], None],
+        keep_from_children: tuple[int, ...] = (),
+    ) -> None:
+        self._settings = settings
+        self._reload_settings = reload
+        self._on_ready = on_ready
+        self._private = keep_from_children
+        self._phase = Phase.STARTING
+        self._notifier = Notifier()
+        self._slots = [Slot("hub")] + [Slot(f"worker {i}") for i in range(settings.workers)]
+        self._scoreboard = Scoreboard(["master"] + [slot.name for slot in self._slots])
+        self._row = self._scoreboard.row("master")
+        self._public: list[list[socket.socket]] = []
+        self._admin: list[socket.socket] = []
+        self._hub_listener: socket.socket | None = None
+        self._unix_paths: list[str] = []
+        self._loop = Loop()
+        self._ticked_at = self._loop.clock()
+        self._fed_at = 0.0
+        self._exit_status = 0
+
+    # -- start
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit status.  Raises CannotStart."""
+        setproctitle.setproctitle("wsd: master")
+        self._row[M.PID] = os.getpid()
+        self._row[M.STARTED_AT] = time.time()
+        self._row[M.STARTS] = self._row[M.READY] = 1
+        try:
+            self._prepare()
+            for signum, callback in (
+                (signal.SIGTERM, self._on_sigterm),
+                (signal.SIGINT, self._on_sigint),
+                (signal.SIGHUP, self._on_sighup),
+                (signal.SIGCHLD, self._on_sigchld),
+            ):
+                self._loop.on_signal(signum, callback)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            logs.event(logs.info, "starting", pid=os.getpid(), workers=self._settings.workers)
+            for slot in self._slots:
+                self._spawn(slot)
+            self._loop.every(1.0, self._tick)
+            self._loop.run()
+        finally:
+            self._close_listeners()
+        return self._exit_status
+
+    def _prepare(self) -> None:
+        settings = self._settings
+        for directory in (settings.state, settings.runtime):
+            make_directory(directory)
+        try:
+            load_secret(secret_path(settings))  # made here if need be, once, before the fork
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"the secret for guest tokens: {error}") from None
+        hub_path = os.path.join(settings.runtime, "hub.sock")
+        self._hub_path = hub_path
+        try:
+            what = hub_path
+            self._hub_listener = self._bind_unix(hub_path)
+            for listen in settings.listen:
+                what = listen.address
+                self._public.append(self._bind(listen.host, listen.port, listen.path))
+            for listen in settings.admin:
+                what = listen.address
+                self._admin += self._bind(listen.host, listen.port, listen.path, count=1)
+        except OSError as error:
+            raise CannotStart(f"{what}: {error.strerror or error}") from None
+
+    def _bind(self, host: str, port: int, path: str, count: int = 0) -> list[socket.socket]:
+        if path:  # connections to a Unix socket are not spread by the kernel: all workers share it
+            return [self._bind_unix(path)]
+        return listener.bind_tcp(host, port, count or self._settings.workers)
+
+    def _bind_unix(self, path: str) -> socket.socket:
+        sock = listener.bind_unix(path)
+        self._unix_paths.append(path)
+        return sock
+
+    def _close_listeners(self) -> None:
+        for sock in self._all_listeners():
+            sock.close()
+        for path in self._unix_paths:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
+    def _all_listeners(self) -> list[socket.socket]:
+        hub = [self._hub_listener] if self._hub_listener else []
+        return hub + self._admin + [sock for group in self._public for sock in group]
+
+    def _openings(self, slot: Slot) -> list[Opening]:
+        """The listeners of one worker: its own of each address, and the shared ones."""
+        index = self._slots.index(slot) - 1
+        openings = [
+            Opening(group[index % len(group)], False, listen.certificate, listen.key)
+            for listen, group in zip(self._settings.listen, self._public, strict=True)
+        ]
+        return openings + [Opening(sock, True) for sock in self._admin]
+
+    # -- children
+
+    def _spawn(self, slot: Slot) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        # A signal that reached the child before it has its own handlers would be written to the
+        # master's wake-up socket.
+        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+        try:
+            pid = os.fork()
+        except OSError as error:
+            logs.event(logs.error, "fork_failed", detail=str(error), child=slot.name)
+            ours.close()
+            theirs.close()
+            self._respawn_later(slot, 0.0)
+            return
+        finally:
+            if os.getpid() == int(self._row[M.PID]):
+                signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if pid == 0:
+            self._become(slot, theirs, ours)
+        theirs.close()
+        now = self._loop.clock()
+        slot.pid, slot.control = pid, ours
+        slot.started_at = slot.beat_seen_at = now
+        slot.aborted_at = 0.0
+        self._loop.add(ours, READ, lambda _mask: self._on_report(slot, ours))
+
+    def _become(self, slot: Slot, control: socket.socket, ours: socket.socket) -> None:
+        """In the child: let go of what is the master's or a sibling's, work, and end."""
+        status = 1
+        try:
+            settings = self._settings
+            logs.setup(settings.log.level, settings.log.format, slot.name)
+            openings = [] if slot.is_hub else self._openings(slot)
+            self._drop_inherited(slot, openings, ours)
+            row = self._scoreboard.row(slot.name)
+            status = Child(slot.name, row, control).live(
+                lambda loop: self._make_work(loop, slot, openings)
+            )
+        except BaseException:
+            logs.exception("crashed")
+        finally:
+            os._exit(status)
+
+    def _drop_inherited(self, slot: Slot, openings: list[Opening], ours: socket.socket) -> None:
+        self._loop.close()
+        ours.close()
+        for other in self._slots:
+            if other.control is not None:
+                other.control.close()
+        kept = {opening.listener for opening in openings}
+        if slot.is_hub:
+            kept = {sock for sock in (self._hub_listener,) if sock}
+        for sock in self._all_listeners():
+            if sock not in kept:
+                sock.close()
+        for fd in self._private:
+            os.close(fd)
+
+    def _make_work(self, loop: Loop, slot: Slot, openings: list[Opening]) -> Work:
+        settings = self._settings
+        if not slot.is_hub:
+            return Worker(
+                loop, slot.name, openings, self._hub_path, settings, self._scoreboard
+            )
+        assert self._hub_listener is not None
+        log = Log(settings.state, settings.durability)
+        return Hub(loop, self._hub_listener, log, settings, self._scoreboard.row("hub"))
+
+    def _on_report(self, slot: Slot, control: socket.socket) -> None:
+        try:
+            report = control.recv(64)
+        except OSError:
+            report = b""
+        if not report:  # SIGCHLD tells the rest
+            if slot.control is control:
+                self._drop_control(slot)
+            return
+        if self._phase is Phase.STARTING and all(
+            self._scoreboard.row(s.name)[M.READY] for s in self._slots
+        ):
+            self._phase = Phase.SERVING
+            logs.event(logs.info, "serving", addresses=" ".join(self.addresses()))
+            self._notifier.ready(f"serving {' '.join(self.addresses())}")
+            self._on_ready(self.addresses())
+
+    def addresses(self) -> list[str]:
+        """Where visitors find the chat page."""
+        found = []
+        for listen, group in zip(self._settings.listen, self._public, strict=True):
+            if listen.path:
+                found.append(listen.address)
+                continue
+            port = group[0].getsockname()[1]
+            host = f"[{listen.host}]" if ":" in listen.host else listen.host
+            scheme = "https" if listen.certificate else "http"
+            found.append(f"{scheme}://{host}:{port}/")
+        return found
+
+    def _drop_control(self, slot: Slot) -> None:
+        if slot.control is not None:
+            self._loop.remove(slot.control)
+            slot.control.close()
+            slot.control = None
+
+    def _on_sigchld(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for slot in self._slots:
+                if slot.pid == pid:
+                    self._on_death(slot, os.waitstatus_to_exitcode(status))
+
+    def _on_death(self, slot: Slot, code: int) -> None:
+        lived_s = self._loop.clock() - slot.started_at
+        slot.pid = 0
+        self._drop_control(slot)
+        row = self._scoreboard.row(slot.name)
+        for cell in (M.READY, M.CONNECTIONS, M.MEMBERS, M.ROOMS, M.LINKS, M.LINK_UP, M.PID):
+            row[cell] = 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        expected = self._phase in (Phase.DRAINING, Phase.STOPPING_HUB)
+        logs.event(
+            logs.info if expected else logs.error,
+            "exited", child=slot.name, how=how, lived_s=round(lived_s, 1),
+        )  # fmt: skip
+        if expected and not slot.is_hub:
+            self._go_on_stopping()
+        elif self._phase is Phase.STOPPING_HUB:
+            self._finish(0)
+        elif self._phase is Phase.STARTING and (
+            code == CANNOT_START or slot.deaths >= BOOT_TRIES - 1
+        ):
+            logs.event(logs.error, "giving_up", child=slot.name)
+            self._exit_status = 1
+            self._begin_stop(now=True)
+        else:
+            self._respawn_later(slot, lived_s)
+
+    def _respawn_later(self, slot: Slot, lived_s: float) -> None:
+        delay_s = slot.back_off_s(lived_s)
+        if delay_s:
+            logs.event(logs.warning, "restart_delayed", child=slot.name, delay_s=round(delay_s, 2))
+
+        def respawn() -> None:
+            if self._phase in (Phase.STARTING, Phase.SERVING) or (
+                slot.is_hub and self._phase is Phase.DRAINING
+            ):
+                self._spawn(slot)
+
+        # Not from within the callback that told us: the slot may be in use further up.
+        self._loop.call_later(delay_s, respawn)
+
+    # -- watching
+
+    def _tick(self) -> None:
+        now = self._loop.clock()
+        slept = now - self._ticked_at > 3.0
+        self._ticked_at = now
+        self._row[M.BEAT] = now
+        for slot in self._slots:
+            if slot.pid:
+                self._watch(slot, now, slept)
+        self._feed_watchdog(now)
+
+    def _watch(self, slot: Slot, now: float, slept: bool) -> None:
+        beat = self._scoreboard.row(slot.name)[M.BEAT]
+        # After a pause of this process (a suspended machine, say) the children may have been
+        # paused as well: their silence counts from now.
+        if beat != slot.beat or slept:
+            slot.beat = beat
+            slot.beat_seen_at = now
+            return
+        if slot.aborted_at:
+            if now - slot.aborted_at >= ABORT_GRACE_S:
+                self._kill(slot, signal.SIGKILL)
+        elif now - slot.beat_seen_at >= HUNG_S:
+            logs.event(logs.error, "hung", child=slot.name, pid=slot.pid, silent_s=HUNG_S)
+            slot.aborted_at = now
+            self._kill(slot, signal.SIGABRT)
+
+    def _kill(self, slot: Slot, signum: signal.Signals) -> None:
+        if slot.pid:
+            try:
+                os.kill(slot.pid, signum)
+            except ProcessLookupError:
+                pass
+
+    def _feed_watchdog(self, now: float) -> None:
+        """Only while the hub and a worker are well: else a restart of everything is better."""
+
+        def well(slot: Slot) -> bool:
+            ready = bool(self._scoreboard.row(slot.name)[M.READY])
+            return ready and bool(slot.pid) and now - slot.beat_seen_at < HUNG_S
+
+        if well(self._slots[0]) and any(well(slot) for slot in self._slots[1:]):
+            self._notifier.feed_watchdog()
+
+    # -- reload
+
+    def _on_sighup(self) -> None:
+        if self._phase is not Phase.SERVING:
+            logs.event(logs.warning, "reload_ignored", phase=self._phase.value)
+            return
+        self._notifier.reloading()
+        try:
+            settings = self._reload_settings()
+            load_secret(secret_path(settings))
+            fixed = needs_restart(self._settings, settings)
+        except (ConfigError, OSError, ValueError) as error:
+            self._refuse_reload(str(error))
+        else:
+            if fixed:
+                self._refuse_reload(f"{', '.join(fixed)}: changed, and that needs a restart")
+            else:
+                self._apply(settings)
+        self._notifier.ready(self._scoreboard.note)
+
+    def _refuse_reload(self, problem: str) -> None:
+        self._row[M.RELOADS_FAILED] += 1
+        self._scoreboard.note = f"reload refused, nothing changed: {problem}"
+        for line in problem.splitlines():
+            logs.event(logs.error, "reload_refused", detail=line)
+
+    def _apply(self, settings: Settings) -> None:
+        self._settings = settings
+        logs.setup(settings.log.level, settings.log.format, "master")
+        order = child.RELOAD + msgspec.msgpack.encode(settings)
+        for slot in self._slots:
+            self._order(slot, order)
+        self._row[M.RELOADS] += 1
+        self._scoreboard.note = "configuration reloaded"
+        logs.event(logs.info, "reloaded")
+
+    def _order(self, slot: Slot, order: bytes) -> None:
+        if slot.control is None:
+            return
+        try:
+            slot.control.send(order)
+        except OSError as error:
+            # Its replacement is forked with what is in force.
+            logs.event(logs.error, "order_failed", child=slot.name, detail=str(error))
+            self._kill(slot, signal.SIGKILL)
+
+    # -- stop
+
+    def _on_sigterm(self) -> None:
+        self._begin_stop(now=self._phase in (Phase.DRAINING, Phase.STOPPING_HUB))
+
+    def _on_sigint(self) -> None:
+        self._begin_stop(now=True)
+
+    def _begin_stop(self, *, now: bool) -> None:
+        """Workers first, so that what they accepted is still answered; then the hub."""
+        if self._phase in (Phase.STARTING, Phase.SERVING):
+            self._phase = Phase.DRAINING
+            self._notifier.stopping()
+            logs.event(logs.info, "stopping", now=now)
+            self._loop.call_later(self._settings.drain.stop, self._stop_hard)
+        if now:
+            self._loop.call_later(2.0, self._stop_hard)
+        for slot in self._slots[1:]:
+            self._order(slot, child.STOP if now else child.DRAIN)
+        self._go_on_stopping()
+
+    def _go_on_stopping(self) -> None:
+        if self._phase is not Phase.DRAINING or any(slot.pid for slot in self._slots[1:]):
+            return
+        self._phase = Phase.STOPPING_HUB
+        hub = self._slots[0]
+        if not hub.pid:
+            self._finish(0)
+            return
+        self._order(hub, child.STOP)
+        self._loop.call_later(HUB_STOP_S, self._stop_hard)
+
+    def _stop_hard(self) -> None:
+        """The time is up: end what is left of the present phase."""
+        if self._phase is Phase.DONE:
+            return
+        slots = self._slots if self._phase is Phase.STOPPING_HUB else self._slots[1:]
+        for slot in slots:
+            if slot.pid:
+                logs.event(logs.warning, "killed", child=slot.name)
+                self._kill(slot, signal.SIGKILL)
+
+    def _finish(self, status: int) -> None:
+        self._phase = Phase.DONE
+        self._exit_status = self._exit_status or status
+        logs.event(logs.info, "stopped")
+        self._loop.stop()
+
+
+def make_directory(path: str) -> None:
+    """Raises CannotStart."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise CannotStart(
+            f"{path}: {error.strerror or error} (the directory for state: or runtime:)"
+        ) from None

@@ -1,0 +1,222 @@
+"""One non-blocking stream socket: its output queue, its one flush per turn, its way to close.
+
+A connection belongs to a ``Flusher``, which sends everything that a turn wrote with one ``send``
+per connection.  What arrives goes to ``on_data``; the two callbacks are set by whoever speaks a
+protocol on it, and may be replaced when the protocol changes (HTTP to WebSocket).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from enum import Enum
+
+from wsd.net.loop import READ, WRITE, Loop
+
+READ_BYTES = 64 * 1024
+
+
+class State(Enum):
+    OPEN = "open"
+    # Everything is written, our side is shut down, and what the peer still sends is thrown
+    # away: close() with unread input would reset the connection and destroy what we just sent.
+    LINGERING = "lingering"
+    CLOSED = "closed"
+
+
+class Flusher:
+    """The connections that were written to in this turn."""
+
+    def __init__(self) -> None:
+        self.touched: list[Connection] = []
+
+    def flush(self) -> None:
+        """Must be the last in ``Loop.at_turn_end``, behind whatever writes there."""
+        while self.touched:  # a flush may close a connection, and that may write to another
+            touched, self.touched = self.touched, []
+            for connection in touched:
+                connection.flush()
+
+
+class Connection:
+    """``on_data(bytes)`` gets what arrives; ``on_gone(reason)`` is called exactly once at the end."""
+
+    __slots__ = (
+        "_events",
+        "_flusher",
+        "_loop",
+        "_out",
+        "_sock",
+        "closing",
+        "on_data",
+        "on_drained",
+        "on_gone",
+        "progress_at",
+        "queued",
+        "state",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        flusher: Flusher,
+        sock: socket.socket,
+        on_data: Callable[[bytes], None],
+        on_gone: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._flusher = flusher
+        self._sock = sock
+        self._out: list[bytes | memoryview] = []
+        self._events = READ
+        self.state = State.OPEN
+        self.closing = ""
+        """The reason for which this side closes as soon as the output is sent."""
+        self.queued = 0
+        """Bytes of output that the kernel has not taken."""
+        self.progress_at = loop.now
+        """When the kernel last took output, in loop seconds, while some was waiting."""
+        self.on_data = on_data
+        self.on_gone = on_gone
+        self.on_drained: Callable[[], None] | None = None
+        loop.add(sock, READ, self._on_ready)
+
+    # -- input
+
+    def _on_ready(self, mask: int) -> None:
+        if mask & WRITE and self.state is not State.CLOSED:
+            self._on_writable()
+        if mask & READ and self.state is not State.CLOSED:
+            self._on_readable()
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._receive()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.abort("reset")
+            return
+        if not data:
+            self._on_eof()
+        elif self.state is State.OPEN and not self.closing:
+            self.on_data(data)
+
+    def _on_eof(self) -> None:
+        if not self.queued:
+            self.abort("eof")
+            return
+        # The peer has said all it wants to say but may still read: what is queued is its answer.
+        self.closing = self.closing or "eof"
+        self.pause_reading()
+
+    def pause_reading(self) -> None:
+        """Let the kernel's buffer fill, so that TCP slows the peer down."""
+        self._want(self._events & ~READ)
+
+    def resume_reading(self) -> None:
+        self._want(self._events | READ)
+
+    # -- output
+
+    def write(self, data: bytes) -> None:
+        """Queue ``data``; it leaves at the end of the turn.  Ignored once the connection closes."""
+        if self.closing or self.state is not State.OPEN:
+            return
+        if not self._out:
+            self.progress_at = self._loop.now
+            self._flusher.touched.append(self)
+        self._out.append(data)
+        self.queued += len(data)
+
+    def flush(self) -> None:
+        """Send what is queued, with one call to the kernel.
+
+        Does nothing while the kernel refuses more (``_on_writable`` goes on from there).
+        """
+        if self._events & WRITE or self.state is not State.OPEN:
+            return
+        self._send_queued()
+
+    def _send_queued(self) -> None:
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            try:
+                sent = self._send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self.abort("reset")
+                return
+            if sent:
+                self.progress_at = self._loop.now
+                self.queued -= sent
+            if sent < len(data):
+                self._out = [memoryview(data)[sent:]]
+                self._want(self._events | WRITE)
+                return
+            out.clear()
+        if self._events & WRITE:
+            self._want(self._events & ~WRITE)
+        if self.closing:
+            self._linger()
+        elif self.on_drained is not None:
+            self.on_drained()
+
+    def _on_writable(self) -> None:
+        self._send_queued()
+
+    # -- the end
+
+    def close(self, reason: str) -> None:
+        """Send what is queued, then close.  Nothing more is read or written."""
+        if self.closing or self.state is not State.OPEN:
+            return
+        self.closing = reason
+        self._flusher.touched.append(self)
+
+    def _linger(self) -> None:
+        """Close our half and drain the other until the peer is done or ``abort`` is called."""
+        self.state = State.LINGERING
+        try:
+            self._shutdown()
+        except OSError:
+            self.abort(self.closing)
+            return
+        self._want(READ)
+
+    def abort(self, reason: str) -> None:
+        """Close at once.  ``reason`` names it unless a reason for closing was given before."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        if self._events:
+            self._loop.remove(self._sock)
+        self._events = 0
+        self._sock.close()
+        self._out = []
+        self.queued = 0
+        self.on_gone(self.closing or reason)
+
+    def _want(self, events: int) -> None:
+        if events == self._events or self.state is State.CLOSED:
+            return
+        if not events:
+            self._loop.remove(self._sock)
+        elif not self._events:
+            self._loop.add(self._sock, events, self._on_ready)
+        else:
+            self._loop.modify(self._sock, events, self._on_ready)
+        self._events = events
+
+    # -- what a secured connection does differently
+
+    def _receive(self) -> bytes:
+        return self._sock.recv(READ_BYTES)
+
+    def _send(self, data: bytes | memoryview) -> int:
+        return self._sock.send(data)
+
+    def _shutdown(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)

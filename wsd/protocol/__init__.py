@@ -1,0 +1,1 @@
+"""Bytes in, values out: HTTP, the WebSocket handshake and frames. No sockets, no clock."""

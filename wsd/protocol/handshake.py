@@ -1,0 +1,84 @@
+"""The opening handshake of a WebSocket, server side (RFC 6455 section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+
+from wsd.protocol.http import HttpError, Request
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+# Standard base64 of 16 bytes: 21 digits, one that carries the last 2 bits, two of padding.
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+
+class Handshake:
+    """What was agreed: the Sec-WebSocket-Accept value and the subprotocol, if any."""
+
+    __slots__ = ("accept", "subprotocol")
+
+    def __init__(self, accept: str, subprotocol: str | None) -> None:
+        self.accept = accept
+        self.subprotocol = subprotocol
+
+
+def is_upgrade(request: Request) -> bool:
+    """Whether the client wants a WebSocket (as one of the protocols in `Upgrade`)."""
+    return "websocket" in request.tokens("upgrade")
+
+
+def accept_value(key: str) -> str:
+    """The Sec-WebSocket-Accept that answers an (ASCII) key (RFC 6455, 4.2.2, item 5.4)."""
+    digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
+    return b64encode(digest).decode("ascii")
+
+
+def negotiate(request: Request, offered_here: Sequence[str]) -> Handshake:
+    """Checks an upgrade request and picks the client's first subprotocol of `offered_here`.
+
+    Raises HttpError: 405 for another method than GET, 426 where Upgrade or Connection is
+    missing or the version is not 13, 400 for the rest. Extensions are not negotiated: an answer
+    without Sec-WebSocket-Extensions declines all of them (RFC 6455, 9.1); a Handshake would
+    carry them.
+    """
+    if request.method != "GET":
+        raise HttpError(
+            405, "method_not_allowed", "A WebSocket begins with GET.", (("Allow", "GET"),)
+        )
+    if not request.minor:
+        raise HttpError(400, "bad_version", "A WebSocket needs HTTP/1.1.")
+    if not is_upgrade(request) or "upgrade" not in request.tokens("connection"):
+        raise HttpError(426, "upgrade_required", "This address speaks WebSocket.")
+    if request.header("sec-websocket-version") != "13":
+        raise HttpError(426, "bad_websocket_version", "Only version 13 is spoken here.")
+    if "transfer-encoding" in request.headers or request.body:
+        # A proxy that overlooks the body would read it as the first frames, or the reverse.
+        raise HttpError(400, "upgrade_with_body", "An upgrade must not have a body.")
+    key = request.header("sec-websocket-key")
+    if _KEY.fullmatch(key) is None:
+        raise HttpError(400, "bad_websocket_key", "Sec-WebSocket-Key is not 16 bytes in base64.")
+    return Handshake(accept_value(key), _choose_subprotocol(request, offered_here))
+
+
+def _choose_subprotocol(request: Request, offered_here: Sequence[str]) -> str | None:
+    # Subprotocol names are case-sensitive, so Request.tokens does not serve.
+    for name in request.header("sec-websocket-protocol").split(","):
+        name = name.strip(" \t")
+        if name in offered_here:
+            return name
+    return None
+
+
+def response(handshake: Handshake) -> bytes:
+    """The 101 that opens the WebSocket; frames may follow at once."""
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {handshake.accept}",
+    ]
+    if handshake.subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {handshake.subprotocol}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")

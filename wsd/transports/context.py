@@ -1,0 +1,119 @@
+"""What every transport of one worker shares, and the watch over its connections' time limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wsd.chat.commands import Commands
+from wsd.chat.guests import Guests
+from wsd.chat.rooms import Rooms
+from wsd.config import Settings
+from wsd.hub.link import HubLink
+from wsd.metrics import M, Row, Scoreboard
+from wsd.net.connection import Connection, Flusher
+from wsd.net.loop import Loop
+from wsd.transports.origin import Network, address_group, parse_networks
+from wsd.transports.pages import Pages
+
+SWEEP_S = 0.1
+SWEEP_SLICES = 10
+"""Every connection is looked at once in ``SWEEP_S * SWEEP_SLICES`` seconds, a slice at a time."""
+
+
+class Attendant(Protocol):
+    """Whoever speaks a protocol on a connection."""
+
+    connection: Connection
+
+    def sweep(self, now: float) -> None:
+        """Called about once a second: close what is over its time, send what is due."""
+
+    def drain(self, retry_ms: tuple[int, int]) -> None:
+        """The daemon is going to stop: say so.  A connection without work closes at once."""
+
+    def restart(self) -> None:
+        """The time of this connection has come: close it, so that it comes back elsewhere."""
+
+
+@dataclass(eq=False)
+class Context:
+    loop: Loop
+    flusher: Flusher
+    settings: Settings
+    row: Row
+    scoreboard: Scoreboard
+    link: HubLink
+    guests: Guests
+    rooms: Rooms
+    commands: Commands
+    pages: Pages
+    wall: Callable[[], float]
+    draining: bool = False
+    attendants: dict[Attendant, None] = field(default_factory=dict)
+    _by_address: Counter[str] = field(default_factory=Counter)
+    _trusted: tuple[Network, ...] = ()
+    _slices: list[list[Attendant]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.apply(self.settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Put other settings in force, for everybody who is connected too."""
+        self.settings = settings
+        self.rooms.settings = settings
+        self.commands.settings = settings
+        self.guests.tokens.life_s = settings.identity.guest_token_life
+        self._trusted = parse_networks(settings.trusted_proxies)
+
+    @property
+    def trusted(self) -> tuple[Network, ...]:
+        return self._trusted
+
+    # -- who is connected
+
+    def enrol(self, attendant: Attendant) -> None:
+        self.attendants[attendant] = None
+
+    def dismiss(self, attendant: Attendant) -> None:
+        self.attendants.pop(attendant, None)
+
+    def opened(self) -> bool:
+        """Count a new connection; False if there are too many already (it counts all the same)."""
+        self.row[M.ACCEPTED] += 1
+        self.row[M.CONNECTIONS] += 1
+        return bool(self.row[M.CONNECTIONS] <= self.settings.limits.connections)
+
+    def closed(self) -> None:
+        self.row[M.CONNECTIONS] -= 1
+
+    def admit_address(self, address: str) -> str | None:
+        """Count one more connection of ``address``.
+
+        Returns what to hand to ``release_address`` when it ends, or None if it has too many.
+        """
+        limit = self.settings.limits.connections_per_address
+        group = address_group(address)
+        if limit and group and self._by_address[group] >= limit:
+            return None
+        self._by_address[group] += 1
+        return group
+
+    def release_address(self, group: str) -> None:
+        self._by_address[group] -= 1
+        if not self._by_address[group]:
+            del self._by_address[group]
+
+    # -- time
+
+    def sweep(self) -> None:
+        """Look after one slice of the connections.  Call every ``SWEEP_S``."""
+        if not self._slices:
+            everybody = list(self.attendants)
+            self._slices = [everybody[i::SWEEP_SLICES] for i in range(SWEEP_SLICES)]
+        now = self.loop.now
+        for attendant in self._slices.pop():
+            if attendant in self.attendants:
+                attendant.sweep(now)

@@ -1,0 +1,221 @@
+"""HTTP on a connection: requests in, answers out, and the upgrade to something else.
+
+What a request means is said by a router (``public`` or ``admin``); this file keeps the order of
+requests and answers, the time limits, and the ways to refuse.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Protocol
+
+from wsd import logs
+from wsd.metrics import M
+from wsd.net.connection import Connection, State
+from wsd.net.tls import TlsConnection, TlsContext
+from wsd.protocol.http import (
+    CONTINUE,
+    HttpError,
+    Request,
+    RequestParser,
+    error_response,
+    response,
+)
+from wsd.transports.context import Context
+from wsd.transports.origin import client_address
+
+
+class Router(Protocol):
+    def handle(self, client: HttpClient, request: Request) -> None:
+        """Answer with ``client.respond``, now or later, or take the connection over.
+
+        May raise HttpError.
+        """
+
+
+class HttpClient:
+    """One connection while it speaks HTTP."""
+
+    __slots__ = (
+        "_address_group",
+        "_answering",
+        "_closing_at",
+        "_context",
+        "_parser",
+        "_peer",
+        "_request",
+        "_router",
+        "_since",
+        "_stage",
+        "connection",
+        "taken_over",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        router: Router,
+        sock: socket.socket,
+        peer: str,
+        tls: TlsContext | None = None,
+    ) -> None:
+        self._context = context
+        self._router = router
+        self._peer = peer
+        self._parser = RequestParser()
+        self._request: Request | None = None
+        self._answering = False
+        self._closing_at = 0.0
+        self._stage = "header"  # a new connection owes a request as much as one in mid-header
+        self._since = context.loop.now
+        self._address_group: str | None = None
+        self.taken_over = False
+        if tls is None:
+            self.connection = Connection(
+                context.loop, context.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
+            )
+        else:
+            self.connection = TlsConnection(
+                context.loop, context.flusher, sock, self._on_data, self._on_gone, tls
+            )
+        context.enrol(self)
+        if not context.opened():
+            self.refuse(503, "too_many_connections", "The server is full.")
+        elif not self._is_proxy() and not self._count_address(peer):
+            self.refuse(503, "too_many_from_address", "Too many connections from your address.")
+
+    def _is_proxy(self) -> bool:
+        return client_address(self._peer, {"x-forwarded-for": "0.0.0.0"}, self._context.trusted) in (
+            "0.0.0.0",
+            "",
+        )
+
+    def _count_address(self, address: str) -> bool:
+        self._address_group = self._context.admit_address(address)
+        return self._address_group is not None
+
+    # -- input
+
+    def _on_data(self, data: bytes) -> None:
+        self._parser.feed(data)
+        self._process()
+
+    def _process(self) -> None:
+        try:
+            while not self._answering and not self.taken_over and not self._closing_at:
+                request = self._parser.next_request()
+                if request is None:
+                    break
+                self._take(request)
+            if not self._answering and self._parser.expects_continue:
+                self.connection.write(CONTINUE)
+        except HttpError as error:
+            self._reject(error)
+        except Exception:
+            self._context.row[M.ERRORS] += 1
+            logs.exception("request_failed")
+            self._reject(HttpError(500, "internal", "That went wrong here."))
+        self._watch()
+
+    def _take(self, request: Request) -> None:
+        self._context.row[M.HTTP_REQUESTS] += 1
+        if self._address_group is None:
+            address = client_address(self._peer, request.headers, self._context.trusted)
+            if not self._count_address(address):
+                self.refuse(503, "too_many_from_address", "Too many connections from your address.")
+                return
+        self._request = request
+        self._answering = True
+        self._router.handle(self, request)
+
+    def _reject(self, error: HttpError) -> None:
+        self._context.row[M.HTTP_REJECTED] += 1
+        logs.event(logs.debug, "rejected", status=error.status, reason=error.reason)
+        self.connection.write(error_response(error))
+        self.close(error.reason)
+
+    def refuse(self, status: int, reason: str, detail: str) -> None:
+        """Answer that it cannot be now, and when to try again, and close."""
+        self._context.row[M.HTTP_REJECTED] += 1
+        # At random, or all who were refused together would come again together.
+        later = str(random.randint(1, 10))
+        headers = [("Retry-After", later), ("Content-Type", "text/plain; charset=utf-8")]
+        self.connection.write(
+            response(status, headers, f"{detail}\n".encode(), keep_alive=False)
+        )
+        self.close(reason)
+
+    # -- output
+
+    def respond(self, data: bytes) -> None:
+        """Send the answer to the request in hand; ``data`` is the whole of it."""
+        request, self._request = self._request, None
+        self._answering = False
+        if self.connection.state is not State.OPEN:
+            return
+        self.connection.write(data)
+        if self._context.draining or not (request and request.keep_alive):
+            self.close("answered")
+
+    def respond_later(self, data: bytes) -> None:
+        """``respond`` from outside of ``Router.handle``; then go on with what was pipelined."""
+        self.respond(data)
+        self._process()
+
+    def take_over(self) -> tuple[bytes, str]:
+        """Hand the connection to somebody who speaks another protocol.
+
+        Returns the bytes that came behind the request, and the address group to release at the
+        end.  The new owner sets the connection's callbacks.
+        """
+        self.taken_over = True
+        self._context.dismiss(self)
+        return self._parser.take_rest(), self._address_group or ""
+
+    # -- the end
+
+    def close(self, reason: str) -> None:
+        if not self._closing_at:
+            self._closing_at = self._context.loop.now
+            self.connection.close(reason)
+
+    def _on_gone(self, reason: str) -> None:
+        self._context.dismiss(self)
+        self._context.closed()
+        if self._address_group is not None:
+            self._context.release_address(self._address_group)
+
+    # -- time
+
+    def _watch(self) -> None:
+        """Note when the present stage began: its limit is on the whole of it, not on pauses."""
+        stage = "answer" if self._answering else self._parser.stage
+        if stage != self._stage:
+            self._stage = stage
+            self._since = self._context.loop.now
+
+    def sweep(self, now: float) -> None:
+        connection = self.connection
+        timeouts = self._context.settings.timeouts
+        if self._closing_at:
+            if connection.queued:
+                if now - connection.progress_at > timeouts.write:
+                    connection.abort("write_timeout")
+            elif now - self._closing_at > timeouts.close:
+                connection.abort("close_timeout")
+        elif self._stage == "idle":
+            if now - self._since > timeouts.keep_alive:
+                self.close("keep_alive")
+        elif self._stage == "header":
+            if now - self._since > timeouts.header:
+                self._reject(HttpError(408, "header_timeout", "The request took too long."))
+        elif self._stage == "body" and now - self._since > timeouts.body:
+            self._reject(HttpError(408, "body_timeout", "The request took too long."))
+
+    def drain(self, retry_ms: tuple[int, int]) -> None:
+        if not self._answering:
+            self.close("restart")
+
+    def restart(self) -> None:
+        self.close("restart")

@@ -1,0 +1,111 @@
+"""Which pages may talk to this daemon, and from which address a request really came."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def origin_allowed(origin: str | None, host: str, patterns: Sequence[str]) -> bool:
+    """Whether a page of ``origin`` may use this daemon, which it reached as ``host``.
+
+    No Origin header at all means no browser (RFC 6454 section 7.3; browsers send it with every
+    WebSocket handshake and every POST), and what is no browser carries nobody's cookies.
+    """
+    if origin is None or "*" in patterns:
+        return True
+    parts = _split(origin)
+    if parts is None:
+        return False
+    if not patterns:
+        return _same(parts, host)
+    return any(_matches(parts, pattern) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _split(origin: str) -> tuple[str, str, int] | None:
+    """(scheme, host, port); None for what is not a plain origin, ``null`` included."""
+    try:
+        parts = urlsplit(origin.lower())
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    if not parts.hostname or port is None:
+        return None
+    return parts.scheme, parts.hostname, port
+
+
+def _same(origin: tuple[str, str, int], host: str) -> bool:
+    # The daemon may stand behind a proxy that ends TLS, so only the page knows the scheme: a
+    # Host without a port is on the default port of that.
+    own = _split(f"{origin[0]}://{host}")
+    return own is not None and own[1:] == origin[1:]
+
+
+def _matches(origin: tuple[str, str, int], pattern: str) -> bool:
+    scheme, host, port = origin
+    wanted = _split(pattern.replace("://*.", "://", 1))
+    if wanted is None or (scheme, port) != (wanted[0], wanted[2]):
+        return False
+    if "://*." in pattern:
+        return host.endswith("." + wanted[1])
+    return host == wanted[1]
+
+
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
+    """The address behind the proxies that are trusted: the right-most hop that is none of them.
+
+    What stands further left was written by whoever sent the request.  Anything that is not an
+    address ends the search at the last one that was.
+    """
+    address = plain_address(peer)
+    if not _trusted(address, trusted):
+        return address
+    for hop in reversed(headers.get("x-forwarded-for", "").split(",")[-32:]):
+        found = plain_address(hop.strip(" \t"))
+        if not found:
+            break
+        address = found
+        if not _trusted(address, trusted):
+            break
+    return address
+
+
+def plain_address(text: str) -> str:
+    """``text`` in its one plain form (an IPv4-mapped one as IPv4), or "" if it is no address."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def _trusted(address: str, trusted: Sequence[Network]) -> bool:
+    if not address:
+        return False
+    ip = ipaddress.ip_address(address)
+    return any(ip in network for network in trusted)
+
+
+def address_group(address: str) -> str:
+    """What connections are counted by: an IPv4 address, or the /64 that an IPv6 site has."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network(f"{address}/64", strict=False))

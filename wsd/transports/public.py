@@ -1,0 +1,92 @@
+"""What the public listeners answer: the page, its files, and the WebSocket addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wsd.chat.commands import Refuse, room_name
+from wsd.net.connection import Connection
+from wsd.protocol import handshake
+from wsd.protocol.http import HttpError, Request
+from wsd.transports.context import Context
+from wsd.transports.http import HttpClient
+from wsd.transports.origin import origin_allowed
+from wsd.transports.pages import not_found
+from wsd.transports.websocket import (
+    SUBPROTOCOL,
+    EchoClient,
+    TextClient,
+    TornadoClient,
+    V1Client,
+    WebSocketClient,
+)
+
+DIALECTS: dict[str, Callable[[Context, Connection, str, str], WebSocketClient]] = {
+    "/": TextClient,
+    "/chat": TornadoClient,
+    "/echo": EchoClient,
+}
+"""What is spoken at each address by clients that ask for no subprotocol."""
+
+
+class PublicRouter:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def handle(self, client: HttpClient, request: Request) -> None:
+        # "/" is a page as well, the other two nothing but sockets.
+        if request.path in DIALECTS and (request.path != "/" or handshake.is_upgrade(request)):
+            self._upgrade(client, request)
+            return
+        if request.method not in ("GET", "HEAD"):
+            raise HttpError(
+                405, "method_not_allowed", "Only GET is possible here.", (("Allow", "GET, HEAD"),)
+            )
+        client.respond(self._resource(request))
+
+    def _resource(self, request: Request) -> bytes:
+        path = request.path
+        if path == "/":
+            return self._page(request, self._context.settings.page.default_room)
+        if path.startswith("/r/"):
+            return self._page(request, path.removeprefix("/r/"))
+        if path.startswith("/static/"):
+            return self._context.pages.static(request)
+        if path == "/favicon.ico":
+            request.path = "/static/icon.svg"
+            return self._context.pages.static(request)
+        return not_found(request)
+
+    def _page(self, request: Request, room: str) -> bytes:
+        settings = self._context.settings
+        try:
+            room = room_name(room)
+        except Refuse:
+            return not_found(request)
+        limit = settings.for_room(room).limits.text
+        return self._context.pages.page(
+            request, room, settings.page.title, settings.page.language, limit
+        )
+
+    def _upgrade(self, client: HttpClient, request: Request) -> None:
+        """From HTTP to WebSocket, in the dialect that path and subprotocol ask for."""
+        settings = self._context.settings
+        if request.path == "/echo" and not settings.echo:
+            client.respond(not_found(request))
+            return
+        offered = (SUBPROTOCOL,) if request.path == "/chat" else ()
+        agreed = handshake.negotiate(request, offered)
+        try:
+            room = room_name(request.query.get("room") or settings.page.default_room)
+        except Refuse as refusal:
+            raise HttpError(400, "bad_room", refusal.message) from None
+        origins = settings.for_room(room).origins
+        if not origin_allowed(request.headers.get("origin"), request.header("host"), origins):
+            raise HttpError(403, "bad_origin", "Pages of this origin may not connect here.")
+        if self._context.draining:
+            client.refuse(503, "restart", "The server is restarting.")
+            return
+        client.connection.write(handshake.response(agreed))
+        early, group = client.take_over()
+        speak = V1Client if agreed.subprotocol else DIALECTS[request.path]
+        speak(self._context, client.connection, room, group).start(early)

@@ -1,0 +1,156 @@
+"""Builds one worker from its parts and runs it: sockets in, rooms in the middle, the hub behind."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wsd import logs
+from wsd.chat.commands import Commands
+from wsd.chat.guests import Guests
+from wsd.chat.identity import Tokens, load_secret, secret_path
+from wsd.chat.rooms import Rooms
+from wsd.config import Settings
+from wsd.hub.link import HubLink
+from wsd.metrics import M, Row, Scoreboard
+from wsd.net.connection import Flusher
+from wsd.net.listener import Acceptor
+from wsd.net.loop import Loop
+from wsd.net.tls import TlsContext, make_context
+from wsd.transports.admin import AdminRouter
+from wsd.transports.context import SWEEP_S, Attendant, Context
+from wsd.transports.http import HttpClient, Router
+from wsd.transports.pages import Pages
+from wsd.transports.public import PublicRouter
+
+ROOMS_SWEEP_S = 5.0
+GUESTS_SWEEP_S = 60.0
+LAST_WORDS_S = 1.0
+"""How long the last close frames may take to leave before a worker ends."""
+
+
+class Opening(NamedTuple):
+    """A listening socket of the master's and what its connections are for."""
+
+    listener: socket.socket
+    admin: bool
+    certificate: str = ""
+    key: str = ""
+
+
+class Worker:
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        openings: list[Opening],
+        hub_path: str,
+        settings: Settings,
+        scoreboard: Scoreboard,
+    ) -> None:
+        self._loop = loop
+        self._openings = openings
+        self._row: Row = scoreboard.row(name)
+        self._acceptors: list[Acceptor] = []
+        self._leaving: list[Attendant] = []
+        self._on_done: Callable[[], None] = loop.stop
+        flusher = Flusher()
+        tokens = Tokens(load_secret(secret_path(settings)), settings.identity.guest_token_life)
+        guests = Guests(tokens, loop.clock, time.time)
+        link = HubLink(loop, flusher, hub_path, name, self._row)
+        rooms = Rooms(link, guests, settings, self._row, loop.clock)
+        # The rooms write to connections, and then each of those is flushed.
+        loop.at_turn_end += [rooms.end_turn, flusher.flush]
+        commands = Commands(link, rooms, guests, settings, self._row, loop.clock, time.time)
+        self.context = Context(
+            loop, flusher, settings, self._row, scoreboard, link, guests, rooms, commands,
+            Pages(), time.time,
+        )  # fmt: skip
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Contact the hub, and accept connections as soon as it has answered."""
+        loop, context = self._loop, self.context
+        context.link.start(context.rooms)
+        loop.every(SWEEP_S, context.sweep)
+        loop.every(ROOMS_SWEEP_S, context.rooms.sweep)
+        loop.every(GUESTS_SWEEP_S, context.guests.sweep)
+
+        def when_up() -> None:
+            if context.link.up:
+                self._open()
+                on_ready()
+            else:
+                loop.call_later(0.005, when_up)
+
+        when_up()
+
+    def _open(self) -> None:
+        public: Router = PublicRouter(self.context)
+        for opening in self._openings:
+            local = opening.listener.family == socket.AF_UNIX
+            router = AdminRouter(self.context, local=local) if opening.admin else public
+            tls = make_context(opening.certificate, opening.key) if opening.certificate else None
+            self._acceptors.append(
+                Acceptor(self._loop, opening.listener, self._accept(router, tls), self._on_short)
+            )
+
+    def _accept(
+        self, router: Router, tls: TlsContext | None
+    ) -> Callable[[socket.socket, str], None]:
+        def accept(sock: socket.socket, peer: str) -> None:
+            HttpClient(self.context, router, sock, peer, tls)
+
+        return accept
+
+    def _on_short(self, error: OSError) -> None:
+        if not self._row[M.ACCEPT_PAUSES] % 40:  # about once in 10 s while it lasts
+            logs.event(logs.error, "accept_paused", detail=str(error))
+        self._row[M.ACCEPT_PAUSES] += 1
+
+    # -- stopping
+
+    def drain(self) -> None:
+        """Accept no more, tell everybody, and let them go evenly over ``drain.spread``."""
+        if self.context.draining:
+            return
+        self.context.draining = True
+        self._row[M.DRAINING] = 1
+        spread_s = self.context.settings.drain.spread
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        retry_ms = (0, int(spread_s * 1000))
+        for attendant in list(self.context.attendants):
+            attendant.drain(retry_ms)
+        self._leaving = list(self.context.attendants)
+        random.shuffle(self._leaving)
+        logs.event(logs.info, "draining", connections=len(self._leaving), spread_s=spread_s)
+        self._release(self._loop.clock(), spread_s, len(self._leaving))
+
+    def _release(self, began: float, spread_s: float, total: int) -> None:
+        """Close as many as the time that has passed allows, then wait for the rest."""
+        passed = self._loop.clock() - began
+        share = 1.0 if passed >= spread_s else passed / spread_s
+        while self._leaving and total - len(self._leaving) < share * total:
+            self._leaving.pop().restart()
+        if self._leaving or self.context.attendants or self.context.link.unanswered:
+            self._loop.call_later(0.05, lambda: self._release(began, spread_s, total))
+        else:
+            self._on_done()
+
+    def stop_now(self) -> None:
+        """Say goodbye and end within ``LAST_WORDS_S``, whatever is still open."""
+        if not self.context.draining:
+            self.drain()
+        for attendant in list(self.context.attendants):
+            attendant.restart()
+        self._loop.call_later(LAST_WORDS_S, self._on_done)
+
+    def apply(self, settings: Settings) -> None:
+        self.context.guests.tokens.secret = load_secret(secret_path(settings))
+        self.context.apply(settings)
+
+    def close(self) -> None:
+        pass
