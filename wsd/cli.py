@@ -139,7 +139,8 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
     )
     for process in info["processes"][1:]:
         ready = "ready" if process["ready"] else "not ready"
-        print(f"  {process['name']:<10} pid {process['pid']:<8} {ready}, {process['starts']} starts")
+        starts = f"{process['starts']} starts"
+        print(f"  {process['name']:<10} pid {process['pid']:<8} {ready}, {starts}")
     return 0 if info["ready"] else 1
 
 

@@ -18,8 +18,8 @@ import msgspec
 import setproctitle
 
 from wsd import child, logs
-from wsd.child import CANNOT_START, Child, Work
 from wsd.chat.identity import load_secret, secret_path
+from wsd.child import CANNOT_START, Child, Work
 from wsd.config import ConfigError, Settings, needs_restart
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
@@ -256,9 +256,7 @@ class Master:
     def _make_work(self, loop: Loop, slot: Slot, openings: list[Opening]) -> Work:
         settings = self._settings
         if not slot.is_hub:
-            return Worker(
-                loop, slot.name, openings, self._hub_path, settings, self._scoreboard
-            )
+            return Worker(loop, slot.name, openings, self._hub_path, settings, self._scoreboard)
         assert self._hub_listener is not None
         log = Log(settings.state, settings.durability)
         return Hub(loop, self._hub_listener, log, settings, self._scoreboard.row("hub"))

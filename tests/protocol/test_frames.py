@@ -272,9 +272,17 @@ def test_ws_32_linear() -> None:
         data = encode_masked(2, bytes(size), MASK)
         assert len(run(bytewise(data), 1 << 30)) == 1
 
+    def collect(size: int) -> None:  # only feeding, so that copying would show
+        reader = FrameReader(1 << 30)
+        for byte in bytewise(encode_masked(2, bytes(size), MASK)):
+            reader.feed(byte)
+        frame = reader.next_frame()
+        assert frame is not None and len(frame.payload) == size
+
     def many(count: int) -> None:
         data = encode_masked(1, b"hello", MASK) * count
         assert len(run([data[:5], data[5:]])) == count
 
-    assert_linear(trickle, 1 << 14)
+    assert_linear(trickle, 1 << 13)
+    assert_linear(collect, 1 << 16)
     assert_linear(many, 4000)

@@ -21,8 +21,8 @@ from wsd.chat import wire
 from wsd.chat.event import Delete, Draft, Edit, Encoding, Event, Message, Position, parse_position
 from wsd.chat.guests import Guest, Guests
 from wsd.chat.reasons import RESYNC, Reason
-from wsd.config import Settings
 from wsd.chat.wire import Outcome, Page
+from wsd.config import Settings
 from wsd.metrics import M, Row
 
 RING_SPARE = 256
@@ -455,9 +455,7 @@ class Rooms:
             for uid in room.guests:
                 guest = self._guests.get(uid)
                 if guest:
-                    self._hub.tell(
-                        wire.Present(room.name, uid, guest.name, here=True, quiet=True)
-                    )
+                    self._hub.tell(wire.Present(room.name, uid, guest.name, here=True, quiet=True))
 
     def _forget_everything(self) -> None:
         """The log is another one: no position of any client means anything any more."""

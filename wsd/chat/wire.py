@@ -151,9 +151,7 @@ class Answer(_Frame, tag=28):
     value: Any
 
 
-FromWorker = (
-    Hello | Subscribe | Unsubscribe | Publish | Read | Present | Typing | Overview | People
-)
+FromWorker = Hello | Subscribe | Unsubscribe | Publish | Read | Present | Typing | Overview | People
 FromHub = (
     Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Typed | Answer
 )  # fmt: skip

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from wsd import logs
+from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.chat.wire import Outcome, Page
-from wsd.chat import wire
 from wsd.metrics import M, Row
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
 
 BACKOFF_S = (0.02, 1.0)
 """First and longest wait before connecting again."""
+
 
 class Receiver(Protocol):
     """What the hub's news are for: the worker's rooms."""
@@ -75,16 +76,12 @@ class HubLink:
     def people(self, room: str, done: Callable[[Any], None]) -> None:
         self._ask(lambda n: wire.People(n, room), done)
 
-    def tell(
-        self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing
-    ) -> None:
+    def tell(self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing) -> None:
         """Say what needs no answer.  Without contact it is dropped: ``on_contact`` says it all."""
         if self.up and self._connection:
             self._connection.write(wire.encode(frame))
 
-    def _ask(
-        self, frame: Callable[[int], wire.FromWorker], done: Callable[[Any], None]
-    ) -> None:
+    def _ask(self, frame: Callable[[int], wire.FromWorker], done: Callable[[Any], None]) -> None:
         self._n += 1
         data = wire.encode(frame(self._n))
         self._waiting[self._n] = (data, done)

@@ -114,9 +114,7 @@ class Log:
             if version < SCHEMA:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
-        db.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (_new_epoch(),)
-        )
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (_new_epoch(),))
         db.execute("COMMIT")
 
     def set_durability(self, durability: str) -> None:
@@ -353,9 +351,7 @@ def _body(draft: Draft, seq: int, now: float) -> event.Body:
     if draft.kind == DELETE:
         assert draft.ref is not None
         return Delete(draft.room, seq, now, draft.ref)
-    return Message(
-        draft.room, seq, now, draft.uid, draft.name, draft.role, draft.text, draft.ref
-    )
+    return Message(draft.room, seq, now, draft.uid, draft.name, draft.role, draft.text, draft.ref)
 
 
 def _new_epoch() -> str:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from wsd import logs
+from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.config import Settings
-from wsd.chat import wire
 from wsd.hub.log import Log, Refusal, Stored
 from wsd.hub.presence import NAMES_UP_TO, TELL_S, Presence
 from wsd.metrics import M, Row

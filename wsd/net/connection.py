@@ -39,7 +39,7 @@ class Flusher:
 
 
 class Connection:
-    """``on_data(bytes)`` gets what arrives; ``on_gone(reason)`` is called exactly once at the end."""
+    """``on_data(bytes)`` gets what arrives; ``on_gone(reason)`` is called once, at the end."""
 
     __slots__ = (
         "_events",

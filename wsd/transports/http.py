@@ -23,7 +23,7 @@ from wsd.protocol.http import (
     response,
 )
 from wsd.transports.context import Context
-from wsd.transports.origin import client_address
+from wsd.transports.origin import client_address, is_proxy
 
 
 class Router(Protocol):
@@ -82,14 +82,8 @@ class HttpClient:
         context.enrol(self)
         if not context.opened():
             self.refuse(503, "too_many_connections", "The server is full.")
-        elif not self._is_proxy() and not self._count_address(peer):
+        elif not is_proxy(peer, context.trusted) and not self._count_address(peer):
             self.refuse(503, "too_many_from_address", "Too many connections from your address.")
-
-    def _is_proxy(self) -> bool:
-        return client_address(self._peer, {"x-forwarded-for": "0.0.0.0"}, self._context.trusted) in (
-            "0.0.0.0",
-            "",
-        )
 
     def _count_address(self, address: str) -> bool:
         self._address_group = self._context.admit_address(address)
@@ -99,7 +93,10 @@ class HttpClient:
 
     def _on_data(self, data: bytes) -> None:
         self._parser.feed(data)
-        self._process()
+        if self._answering:  # what is pipelined meanwhile waits in the kernel, not here
+            self.connection.pause_reading()
+        else:
+            self._process()
 
     def _process(self) -> None:
         try:
@@ -125,6 +122,8 @@ class HttpClient:
             if not self._count_address(address):
                 self.refuse(503, "too_many_from_address", "Too many connections from your address.")
                 return
+        # HTTP/1.0 clients that could keep a connection open want to be told so; they are few.
+        request.keep_alive = request.keep_alive and request.minor == 1
         self._request = request
         self._answering = True
         self._router.handle(self, request)
@@ -141,9 +140,7 @@ class HttpClient:
         # At random, or all who were refused together would come again together.
         later = str(random.randint(1, 10))
         headers = [("Retry-After", later), ("Content-Type", "text/plain; charset=utf-8")]
-        self.connection.write(
-            response(status, headers, f"{detail}\n".encode(), keep_alive=False)
-        )
+        self.connection.write(response(status, headers, f"{detail}\n".encode(), keep_alive=False))
         self.close(reason)
 
     # -- output
@@ -161,6 +158,7 @@ class HttpClient:
     def respond_later(self, data: bytes) -> None:
         """``respond`` from outside of ``Router.handle``; then go on with what was pipelined."""
         self.respond(data)
+        self.connection.resume_reading()
         self._process()
 
     def take_over(self) -> tuple[bytes, str]:

@@ -83,6 +83,12 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Netw
     return address
 
 
+def is_proxy(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether only the headers can tell the address: a trusted proxy, or a Unix socket."""
+    address = plain_address(peer)
+    return not address or _trusted(address, trusted)
+
+
 def plain_address(text: str) -> str:
     """``text`` in its one plain form (an IPv4-mapped one as IPv4), or "" if it is no address."""
     if text.startswith("["):

@@ -27,6 +27,9 @@ _TYPES = {
 _SAFE = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 
 
+_FOREVER = "public, max-age=31536000, immutable"
+
+
 class Asset(NamedTuple):
     type: str
     tag: str
@@ -61,11 +64,10 @@ class Pages:
             ("Content-Type", asset.type),
             ("ETag", asset.tag),
             ("Vary", "Accept-Encoding"),
-            # The page asks for its files with their version, and what is asked for so never changes.
-            ("Cache-Control", "public, max-age=31536000, immutable" if "v" in request.query
-             else "no-cache"),
+            # What is asked for with its version never changes.
+            ("Cache-Control", _FOREVER if "v" in request.query else "no-cache"),
             *_SAFE,
-        ]  # fmt: skip
+        ]
         if asset.tag in request.header("if-none-match"):
             return response(304, headers, keep_alive=request.keep_alive)
         body = asset.body
@@ -74,7 +76,9 @@ class Pages:
             body = asset.packed
         return _answer(request, headers, body)
 
-    def page(self, request: Request, room: str, title: str, language: str, text_limit: int) -> bytes:
+    def page(
+        self, request: Request, room: str, title: str, language: str, text_limit: int
+    ) -> bytes:
         """The chat page for ``room``."""
         language = _language(request, language)
         html = self._page.render(

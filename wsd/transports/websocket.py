@@ -43,16 +43,16 @@ class WebSocketClient(ABC):
     """A member of rooms (``wsd.chat.rooms.Member``) and an attendant of its connection."""
 
     __slots__ = (
+        "_address_group",
         "_closing_at",
         "_context",
+        "_heard_at",
         "_held",
         "_lagging",
-        "_pinged_at",
-        "_heard_at",
         "_ping_due",
+        "_pinged_at",
         "_processing",
         "_session",
-        "_address_group",
         "connection",
         "default_room",
         "gone",
@@ -298,9 +298,7 @@ class V1Client(WebSocketClient):
         return _PING + frames.encode_text(_to_json({"type": "ping", "heads": heads}))
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
-        self.reply(
-            {"type": "bye", "code": BYE_RESTART, "reason": "restart", "retry_ms": retry_ms}
-        )
+        self.reply({"type": "bye", "code": BYE_RESTART, "reason": "restart", "retry_ms": retry_ms})
 
 
 # -- the tutorial's dialects: no commands, so a client is a guest of one room from the start
@@ -384,9 +382,7 @@ class _Html:
         message = _shown_message(event)
         if message is None:
             return b""
-        return frames.encode_text(
-            self.render(message.seq, message.uid, message.name, message.text)
-        )
+        return frames.encode_text(self.render(message.seq, message.uid, message.name, message.text))
 
     def render(self, seq: int, uid: str, name: str, message: str) -> bytes:
         html: str = self.template.render(seq=seq, uid=uid, name=name, message=message)

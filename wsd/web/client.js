@@ -596,7 +596,11 @@ export class Client extends EventTarget {
   #wake() {
     if (this.state.status === "waiting") { this.#open(); return; }
     if (!this.#welcomed) return;
-    if (this.#silentForMs() >= this.#pingMs + SILENCE_SLACK_MS) { this.#attempts = 0; this.#lost(1006, ""); this.reconnectNow(); return; }
+    if (this.#silentForMs() >= this.#pingMs + SILENCE_SLACK_MS) {
+      this.#lost(1006, "");
+      this.reconnectNow();
+      return;
+    }
     this.#watchSilence();
     if (this.#silentForMs() >= PROBE_AFTER_MS) this.#probe();
   }

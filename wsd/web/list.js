@@ -224,7 +224,8 @@ export class MessageList {
 
   /** Shows the item as it is now. @param {Item} item */
   #fill(item) {
-    const { element, words } = { element: item.element, words: this.words };
+    const { words } = this;
+    const { element } = item;
     element.classList.toggle("deleted", item.deleted);
     const text = /** @type {HTMLElement} */ (element.querySelector(".text"));
     if (item.deleted) text.replaceChildren(words.say("deleted"));
@@ -323,6 +324,7 @@ export class MessageList {
       if (getSelection()?.isCollapsed === false) return;
       for (const other of this.scroller.querySelectorAll(".message.open")) if (other !== item.element) other.classList.remove("open");
       item.element.classList.toggle("open");
+      this.#settle();
     };
     return box;
   }
@@ -405,12 +407,15 @@ export class MessageList {
     if (!element) {
       element = make("article", "message own pending", ...this.#frame(self, true), this.#bubble());
       /** @type {HTMLElement} */ (element.querySelector(".text")).append(linked(outboxItem.text));
+      const last = this.items.at(-1);
+      element.classList.toggle("joined", this.pending.size > 0 || Boolean(last?.own && outboxItem.time - last.time < GROUP_S));
       this.pending.set(cid, element);
       this.pendingBox.append(element);
     }
     const foot = /** @type {HTMLElement} */ (element.querySelector(".foot"));
     const failed = status === "failed";
     element.classList.toggle("failed", failed);
+    element.classList.toggle("sending", status === "sent");
     foot.textContent = failed ? "" : words.say(status === "sent" ? "pending" : "waiting");
     element.querySelector(".failure")?.remove();
     if (failed) {

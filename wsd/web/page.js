@@ -21,7 +21,7 @@ const byId = (id) => /** @type {T} */ (document.getElementById(id));
 
 const words = await Words.load(lang, version);
 const client = new Client({ rooms: [room] });
-const finePointer = matchMedia("(pointer: fine)");
+const touch = matchMedia("(pointer: coarse)");
 
 // ------------------------------------------------------------------ small things
 
@@ -128,7 +128,7 @@ function drawState() {
   const hadFocus = document.activeElement === button;
   button.hidden = again === "";
   if (again) button.textContent = words.say(again);
-  else if (hadFocus) byId("text").focus();
+  else if (hadFocus) byId("log").focus();
   // "Connecting" comes and goes with every attempt, "Sending" with every message: not worth a word.
   if (status === "connecting" || status === "sending" || spoken === announcedState) return;
   if (announcedState !== "" || status !== "online") announce(spoken);
@@ -137,7 +137,10 @@ function drawState() {
 
 client.on("state", () => {
   clearInterval(stateTimer);
-  if (client.state.status === "waiting") stateTimer = setInterval(drawState, 500);
+  if (client.state.status === "waiting") {
+    wasAway = true;
+    stateTimer = setInterval(drawState, 500);
+  }
   drawState();
 });
 for (const type of ["online", "offline"]) addEventListener(type, drawState);
@@ -172,13 +175,14 @@ const list = new MessageList(words, {
   },
   reason: (item) => (item.error ? errorText(item.error) : ""),
   // On a phone, focus in the input would bring up the keyboard.
-  doneEditing: (element) => (finePointer.matches ? input : element).focus({ preventScroll: true }),
+  doneEditing: (element) => (touch.matches ? element : input).focus({ preventScroll: true }),
   moved: drawToEnd,
 });
 
 const history = { before: 1, more: false, ready: false, loading: false };
 let unread = 0;
 let catchingUp = false;     // the replay under way is what came while we were away
+let wasAway = false;        // the connection was lost
 let markNext = false;       // its first message is still to come
 let missed = 0;
 
@@ -196,7 +200,8 @@ client.on("join", ({ recovered, follows }) => {
   history.ready = false;
   missed = 0;
   catchingUp = recovered;
-  markNext = recovered && follows > 0;
+  markNext = recovered && follows > 0 && wasAway;
+  wasAway = false;
   list.lookBack();
   for (const item of client.outbox(room)) list.showPending(item, client);
   drawStart();

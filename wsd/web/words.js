@@ -20,8 +20,14 @@ export class Words {
 
   /** @param {string} lang @param {string} version @returns {Promise<Words>} */
   static async load(lang, version) {
-    const response = await fetch(`/static/lang/${lang}.json?v=${encodeURIComponent(version)}`);
-    return new Words(lang, await response.json());
+    const address = `/static/lang/${lang}.json?v=${encodeURIComponent(version)}`;
+    for (let waitMs = 500; ; waitMs = Math.min(2 * waitMs, 10_000)) {
+      try {
+        const response = await fetch(address);
+        if (response.ok) return new Words(lang, await response.json());
+      } catch { /* the network; the page is of no use without its words, so keep asking */ }
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
   }
 
   /** @param {string} key */
