@@ -60,6 +60,7 @@ class Peer(Protocol):
 class _Websockets:
     def __init__(self, url: str, subprotocol: str | None, origin: str | None) -> None:
         try:
+            # As a context manager: newer versions want it so, older ones allow it.
             self._ws = websockets.sync.client.connect(
                 url,
                 subprotocols=[subprotocol] if subprotocol else None,
@@ -67,7 +68,7 @@ class _Websockets:
                 open_timeout=WAIT_S,
                 close_timeout=2,
                 proxy=None,
-            )
+            ).__enter__()
         except websockets.exceptions.InvalidStatus as error:
             raise Refused(error.response.status_code) from None
         self.subprotocol = self._ws.subprotocol
