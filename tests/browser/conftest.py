@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
+from tests.support.browser import CHROMIUM, DRIVER, open_window
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,60 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def window(tmp_path: Path) -> Iterator[Callable[..., webdriver.Chrome]]:
-    """Open windows; ``language``, ``dark``, ``size`` and ``script`` (False: none) are for looks.
-
-    Every window has a profile of its own, so each is another guest.
-    """
+    """Open windows with ``open_window``; they are closed when the test ends."""
     opened: list[webdriver.Chrome] = []
 
-    def make(
-        url: str,
-        language: str = "en",
-        dark: bool = False,
-        size: tuple[int, int] = (1200, 800),
-        script: bool = True,
-    ) -> webdriver.Chrome:
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(CHROMIUM)
-        for argument in (
-            "--headless=new",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--lang={language}",
-            f"--window-size={size[0]},{size[1]}",
-            f"--user-data-dir={tmp_path}/profile{len(opened)}",
-        ):
-            options.add_argument(argument)
-        if os.geteuid() == 0:
-            options.add_argument("--no-sandbox")
-        if dark:
-            options.add_argument("--force-dark-mode")
-        prefs: dict[str, object] = {"intl.accept_languages": language}
-        if not script:
-            prefs["profile.managed_default_content_settings.javascript"] = 2
-        options.add_experimental_option("prefs", prefs)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        opened.append(driver)
-        driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia",
-            {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
-        )
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {
-                "width": size[0],
-                "height": size[1],
-                "deviceScaleFactor": 1,
-                "mobile": size[0] < 500,
-            },
-        )
-        driver.get(url)
-        return driver
+    def make(url: str, **looks: object) -> webdriver.Chrome:
+        opened.append(open_window(url, tmp_path / f"profile{len(opened)}", **looks))
+        return opened[-1]
 
     yield make
     for driver in opened:

@@ -106,6 +106,8 @@ class _WebSocketClient:
             )
         except websocket.WebSocketBadStatusException as error:
             raise Refused(error.status_code) from None
+        except websocket.WebSocketException as error:
+            raise ConnectionError(str(error)) from None
         self.subprotocol = self._ws.getsubprotocol()
 
     def send(self, data: str | bytes) -> None:

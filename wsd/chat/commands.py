@@ -363,9 +363,10 @@ class Commands:
             self._guests.leave(client.guest)
 
     def _joined(self, client: Client, raw: str) -> str:
-        if raw not in client.rooms:
+        name = raw if raw in client.rooms else unicodedata.normalize("NFC", raw[:200])
+        if name not in client.rooms:
             raise Refuse("unknown_room", "join the room first")
-        return raw
+        return name
 
     # -- messages
 

@@ -18,6 +18,7 @@ const AT_END_PX = 48;
  * @typedef {object} Item
  * @property {number} seq
  * @property {string} uid
+ * @property {string} name
  * @property {number} time
  * @property {string} text
  * @property {boolean} own
@@ -105,6 +106,7 @@ export class MessageList {
     this.items.push(item);
     this.bySeq.set(item.seq, item);
     this.#place(item, this.items.at(-2), target);
+    if (isNew) item.element.classList.remove("joined");    // below "New", name the guest again
     target.append(item.element);
     if (!this.following && !own) this.#count(this.below + 1);
     if (this.following) this.#trim();
@@ -146,7 +148,7 @@ export class MessageList {
       item.day = make("h2", "day", make("span", "", this.words.day(day)));
       box.insertBefore(item.day, at);
     }
-    const joined = !newDay && before?.uid === item.uid && item.time - before.time < GROUP_S;
+    const joined = !newDay && before.uid === item.uid && before.name === item.name && item.time - before.time < GROUP_S;
     item.element.classList.toggle("joined", joined);
   }
 
@@ -196,7 +198,7 @@ export class MessageList {
     }
     /** @type {Item} */
     const item = {
-      seq: message.seq, uid: message.uid, time: message.time, text: message.text ?? "", own,
+      seq: message.seq, uid: message.uid, name: message.name, time: message.time, text: message.text ?? "", own,
       edited: Boolean(message.edited), deleted: Boolean(message.deleted), editing: false, element, day: null,
     };
     element.append(...this.#frame(message, own), this.#bubble());
