@@ -17,7 +17,7 @@ from enum import Enum
 import msgspec
 import setproctitle
 
-from wsd import child, logs
+from wsd import child, failpoints, logs
 from wsd.chat.identity import load_secret, secret_path
 from wsd.child import CANNOT_START, Child, Work
 from wsd.config import ConfigError, Settings, needs_restart
@@ -140,6 +140,10 @@ class Master:
 
     def _prepare(self) -> None:
         settings = self._settings
+        try:
+            failpoints.arm(os.environ)
+        except ValueError as error:
+            raise CannotStart(str(error)) from None
         for directory in (settings.state, settings.runtime):
             make_directory(directory)
         try:

@@ -63,7 +63,7 @@ class Worker:
         link = HubLink(loop, flusher, hub_path, name, self._row)
         rooms = Rooms(link, guests, settings, self._row, loop.clock)
         # The rooms write to connections, and then each of those is flushed.
-        loop.at_turn_end += [rooms.end_turn, flusher.flush]
+        loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
         commands = Commands(link, rooms, guests, settings, self._row, loop.clock, time.time)
         self.context = Context(
             loop, flusher, settings, self._row, scoreboard, link, guests, rooms, commands,

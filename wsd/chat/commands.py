@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from wsd import logs
+from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import Guest, Guests
@@ -387,12 +387,14 @@ class Commands:
         text: str | None,
         ref: int | None,
     ) -> None:
+        failpoints.hit("worker.after_receive")
         room = self._joined(client, command.room)
         if ref is not None and not 0 < ref < _MAX_SEQ:
             raise Refuse("bad", "that is not the number of a message")
         draft = self.draft(client.guest, room, kind, text, ref, command.cid)
 
         def done(outcome: Outcome) -> None:
+            failpoints.hit("worker.after_ok")
             if isinstance(outcome, wire.Done):
                 fields = {"room": room, "seq": outcome.seq, "time": outcome.time}
                 self._ok(client, command, fields)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from wsd import logs
+from wsd import failpoints, logs
 from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import Delete, Draft, Edit, Encoding, Event, Message, Position, parse_position
@@ -330,6 +330,8 @@ class Rooms:
 
     def admit(self, name: str, member: Member, entry: Entry) -> None:
         """Make ``member`` one of the room.  Must run in the same step as ``entry``."""
+        if entry.recovered:
+            failpoints.hit("worker.during_recovery")
         room = self._rooms[name]
         room.empty_at = None
         self._spread(room)  # to those who were here before: the newcomer has these events below

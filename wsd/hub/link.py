@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wsd import logs
+from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.chat.wire import Outcome, Page
@@ -48,6 +48,7 @@ class HubLink:
         self._backoff_s = BACKOFF_S[0]
         self._n = 0
         self._waiting: dict[int, tuple[bytes, Callable[[Any], None]]] = {}
+        self._forwarding = False
         self.up = False
         """In contact: the hub has greeted us."""
 
@@ -63,6 +64,7 @@ class HubLink:
 
     def publish(self, draft: Draft, done: Callable[[Outcome], None]) -> None:
         self._row[M.MESSAGES_IN] += 1
+        self._forwarding = True
         self._ask(lambda n: wire.Publish(n, draft), done)
 
     def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
@@ -87,6 +89,12 @@ class HubLink:
         self._waiting[self._n] = (data, done)
         if self.up and self._connection:
             self._connection.write(data)
+
+    def after_flush(self) -> None:
+        """Must run at the end of a turn, when what was published has left."""
+        if self._forwarding:
+            self._forwarding = False
+            failpoints.hit("worker.after_forward")
 
     # -- what the hub says
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from wsd import failpoints
 from wsd.chat import event
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Delete, Draft, Edit, Message
 
@@ -170,6 +171,7 @@ class Log:
                     "UPDATE rooms SET head = ?, time = ? WHERE id = ?",
                     (room.head, room.time, room.id),
                 )
+            failpoints.hit("hub.before_commit")
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -207,6 +209,7 @@ class Log:
             "INSERT INTO sent (uid, cid, room, seq, time) VALUES (?, ?, ?, ?, ?)",
             (draft.uid, draft.cid, room.id, seq, now),
         )
+        failpoints.hit("hub.in_transaction")
         return Stored(seq, now, (seq, json))
 
     def _change_target(self, room: _Room, draft: Draft) -> Refusal | None:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from wsd import logs
+from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.config import Settings
@@ -152,6 +152,7 @@ class Hub:
         logs.event(logs.error, "storage", detail=str(error), during=during)
 
     def _commit(self, batch: list[tuple[Link, int, Draft]]) -> None:
+        failpoints.hit("hub.before_begin")
         try:
             results = self.log.append(draft for _, _, draft in batch)
         except sqlite3.Error as error:
@@ -159,8 +160,12 @@ class Hub:
             for link, n, _ in batch:
                 link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
             return
+        failpoints.hit("hub.after_commit")
         self._row[M.COMMITS] += 1
         self._publish(batch, results)
+        if failpoints.due("hub.before_ok"):
+            self.flusher.flush()
+            failpoints.act("hub.before_ok")
         self._acknowledge(batch, results)
 
     def _publish(
@@ -175,6 +180,9 @@ class Hub:
                 frame = wire.encode(wire.Happened(draft.room, *result.row))
                 for link in list(subscribers):
                     link.send(frame)
+                    if failpoints.due("hub.after_partial_publish"):
+                        self.flusher.flush()
+                        failpoints.act("hub.after_partial_publish")
             history = self.settings.for_room(draft.room).history
             oldest, head = self.log.bounds(draft.room)
             if head - oldest >= history.size:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from wsd import logs
+from wsd import failpoints, logs
 from wsd.chat import event as events
 from wsd.chat.commands import Refuse
 from wsd.chat.event import MESSAGE, Event, Message
@@ -286,7 +286,12 @@ class V1Client(WebSocketClient):
         self._context.commands.handle(self, data)
 
     def reply(self, value: dict[str, Any]) -> None:
-        self.connection.write(frames.encode_text(_to_json(value)))
+        data = frames.encode_text(_to_json(value))
+        if failpoints.due("worker.mid_write"):
+            self.connection.write(data[: len(data) // 2])
+            self.connection.flush()
+            failpoints.act("worker.mid_write")
+        self.connection.write(data)
 
     def ping(self) -> bytes:
         rooms = self._context.rooms
