@@ -48,8 +48,8 @@ class Work(Protocol):
 
     def stop_now(self) -> None: ...
 
-    def close(self) -> None:
-        """Called when the loop has ended."""
+    def close(self) -> int:
+        """Called when the loop has ended; returns the exit status."""
 
 
 class Child:
@@ -79,8 +79,7 @@ class Child:
         gc.collect()
         gc.freeze()  # what is there by now stays: later collections need not look at it
         self.loop.run()
-        work.close()
-        return 0
+        return work.close()
 
     def _settle(self) -> None:
         """Make this a process of its own.  Signals are blocked until the loop can take them."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from daemon import DaemonContext
 
@@ -27,17 +28,17 @@ def pid_path(settings: Settings) -> str:
 
 def serve(
     settings: Settings,
-    path: str | None,
+    load_again: Callable[[], Settings],
     on_ready: Callable[[list[str]], None],
-    private: tuple[int, ...] = (),
+    private: Collection[int] = (),
 ) -> int:
-    """Run the master in this process; returns its exit status."""
+    """Run the master in this process; returns its exit status.  Raises CannotStart."""
     logs.setup(settings.log.level, settings.log.format, "master")
     try:
-        return Master(settings, lambda: load(path), on_ready, private).run()
+        return Master(settings, load_again, on_ready, private).run()
     except CannotStart as error:
         logs.event(logs.error, "cannot_start", detail=str(error))
-        return 1
+        raise
 
 
 def run(settings: Settings, path: str | None) -> int:
@@ -47,7 +48,10 @@ def run(settings: Settings, path: str | None) -> int:
         for address in addresses:
             print(f"wsd: serving on {address}", flush=True)
 
-    return serve(settings, path, say_where)
+    try:
+        return serve(settings, lambda: load(path), say_where)
+    except CannotStart:
+        return 1
 
 
 def start(settings: Settings, path: str | None) -> int:
@@ -63,47 +67,73 @@ def start(settings: Settings, path: str | None) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(reports)
-        _detach_and_serve(settings, path, report)
+        _detach_and_serve(settings, path, Report(report))
     os.close(report)
     return _hear(reports, pid, settings)
 
 
+class Report:
+    """What ``wsd start`` waits for: one line from the daemon, or the end of it without a word."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def send(self, outcome: str, text: str) -> None:
+        if self.fd >= 0:
+            os.write(self.fd, f"{outcome} {text}\n".encode())
+            os.close(self.fd)
+            self.fd = -1
+
+
 def _hear(reports: int, pid: int, settings: Settings) -> int:
-    """Wait for what the daemon reports; a report that ends without a word is a failure."""
-    signal.alarm(int(START_S))
-    with os.fdopen(reports) as lines:
-        said = lines.read()
-    signal.alarm(0)
-    os.waitpid(pid, 0)
-    status, _, text = said.partition(" ")
+    log = os.path.join(settings.state, "wsd.log")
+    os.waitpid(pid, 0)  # it has made the daemon, which is nobody's child, and ended
+    if not select.select([reports], [], [], START_S)[0]:
+        print(f"wsd: not ready after {START_S:g} s; {log} says why", file=sys.stderr)
+        return 1
+    with os.fdopen(reports, "rb") as lines:
+        said = lines.readline()
+    status, _, text = said.decode().strip().partition(" ")
     if status == "ready":
         print(f"wsd: {text}")
         return 0
-    log = os.path.join(settings.state, "wsd.log")
     print(f"wsd: {text or f'did not start; {log} says why'}", file=sys.stderr)
     return 1
 
 
-def _detach_and_serve(settings: Settings, path: str | None, report: int) -> None:
+def _detach_and_serve(settings: Settings, path: str | None, report: Report) -> None:
     """In the child: become a daemon, hold the PID file, serve, and end the process."""
+    home = os.getcwd()
+
+    def load_again() -> Settings:
+        os.chdir(home)  # what is relative in the file counts from where it was started
+        try:
+            return load(path)
+        finally:
+            os.chdir("/")
+
     status = 1
     try:
         log = open(os.path.join(settings.state, "wsd.log"), "ab", buffering=0)  # noqa: SIM115
         context = DaemonContext(
             working_directory="/", umask=0o077, stdout=log, stderr=log, detach_process=True,
-            files_preserve=[report, log], signal_map={},
+            files_preserve=[report.fd, log], signal_map={},
         )  # fmt: skip
-        with context, PidFile(pid_path(settings)) as pidfile:
+        with context:
+            log.close()  # it is standard output and standard error by now
+            with PidFile(pid_path(settings)) as pidfile:
+                # Children must hold neither the PID file's lock nor the report's other end.
+                private = [pidfile.fd, report.fd]
 
-            def on_ready(addresses: list[str]) -> None:
-                os.write(report, f"ready serving on {' '.join(addresses)}".encode())
-                os.close(report)
+                def on_ready(addresses: list[str]) -> None:
+                    private.remove(report.fd)
+                    report.send("ready", f"serving on {' '.join(addresses)}")
 
-            # Children must not hold the PID file's lock when the master is gone.
-            status = serve(settings, path, on_ready, (pidfile.fd,))
-    except AlreadyRunning as error:
-        os.write(report, f"failed {error}".encode())
-    except BaseException:
+                status = serve(settings, load_again, on_ready, private)
+    except (AlreadyRunning, CannotStart) as error:
+        report.send("failed", str(error))
+    except BaseException as error:
+        report.send("failed", f"did not start: {error}")
         logs.exception("crashed")
     finally:
         os._exit(status)

@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 
 import msgspec
@@ -21,7 +21,7 @@ from wsd import child, failpoints, logs
 from wsd.chat.identity import load_secret, secret_path
 from wsd.child import CANNOT_START, Child, Work
 from wsd.config import ConfigError, Settings, needs_restart
-from wsd.hub.log import Log
+from wsd.hub.log import open_log
 from wsd.hub.server import Hub
 from wsd.metrics import M, Scoreboard
 from wsd.net import listener
@@ -33,8 +33,9 @@ HUNG_S = 10.0
 """Silence after which a child is taken for hung."""
 ABORT_GRACE_S = 2.0
 """What a hung child gets to leave a stack dump before it is killed."""
-CALM_S = 60.0
-"""A child that lived so long starts again without delay."""
+STARTED_WELL_S = 0.5
+"""A child that was ready and lived so long did not fail to start: it is replaced without delay,
+however often it is killed.  Only failing starts are put off, further each time."""
 BACKOFF_S = (0.1, 30.0)
 BOOT_TRIES = 5
 """Deaths before the first ``ready`` of all after which the daemon gives up."""
@@ -71,8 +72,11 @@ class Slot:
         return self.name == "hub"
 
     def back_off_s(self, lived_s: float) -> float:
-        """How long to wait before the next start: 0, 0.1, 0.2 … 30 s, with jitter."""
-        if lived_s >= CALM_S:
+        """How long to wait before the next start: 0, 0.1, 0.2 … 30 s, with jitter.
+
+        ``lived_s`` is how long the last process was there; 0 if it was never ready.
+        """
+        if lived_s >= STARTED_WELL_S:
             self.deaths = 0
         self.deaths += 1
         if self.deaths == 1:
@@ -91,7 +95,7 @@ class Master:
         settings: Settings,
         reload: Callable[[], Settings],
         on_ready: Callable[[list[str]], None],
-        keep_from_children: tuple[int, ...] = (),
+        keep_from_children: Collection[int] = (),
     ) -> None:
         self._settings = settings
         self._reload_settings = reload
@@ -262,7 +266,10 @@ class Master:
         if not slot.is_hub:
             return Worker(loop, slot.name, openings, self._hub_path, settings, self._scoreboard)
         assert self._hub_listener is not None
-        log = Log(settings.state, settings.durability)
+        # The whole file is read when the daemon starts, not when a hub is replaced: that has to
+        # be quick, and the one before it had the file open without a complaint.
+        thorough = self._scoreboard.row("hub")[M.STARTS] <= 1
+        log = open_log(settings.state, settings.durability, thorough=thorough)
         return Hub(loop, self._hub_listener, log, settings, self._scoreboard.row("hub"))
 
     def _on_report(self, slot: Slot, control: socket.socket) -> None:
@@ -318,6 +325,7 @@ class Master:
         slot.pid = 0
         self._drop_control(slot)
         row = self._scoreboard.row(slot.name)
+        was_ready = bool(row[M.READY])
         for cell in (M.READY, M.CONNECTIONS, M.MEMBERS, M.ROOMS, M.LINKS, M.LINK_UP, M.PID):
             row[cell] = 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
@@ -337,7 +345,7 @@ class Master:
             self._exit_status = 1
             self._begin_stop(now=True)
         else:
-            self._respawn_later(slot, lived_s)
+            self._respawn_later(slot, lived_s if was_ready else 0.0)
 
     def _respawn_later(self, slot: Slot, lived_s: float) -> None:
         delay_s = slot.back_off_s(lived_s)

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from types import TracebackType
+
+ASK_TRIES = 10
+ASK_S = 0.01
 
 
 class AlreadyRunning(Exception):
@@ -28,12 +32,10 @@ class PidFile:
     def __enter__(self) -> PidFile:
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(fd):
                 pid = _read(fd)
                 os.close(fd)
-                raise AlreadyRunning(pid) from None
+                raise AlreadyRunning(pid)
             if self._is_current(fd):
                 break
             os.close(fd)  # the one before us removed the file between our open and our lock
@@ -55,9 +57,22 @@ class PidFile:
         traceback: TracebackType | None,
     ) -> None:
         if self.fd >= 0:
-            os.unlink(self.path)
+            if self._is_current(self.fd):  # and not somebody else's, put there meanwhile
+                os.unlink(self.path)
             os.close(self.fd)
             self.fd = -1
+
+
+def _lock(fd: int) -> bool:
+    """Whether the file is ours now.  Who only asks (``running_pid``) holds it for a moment."""
+    for attempt in range(ASK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt < ASK_TRIES - 1:
+                time.sleep(ASK_S)
+    return False
 
 
 def running_pid(path: str) -> int | None:

@@ -152,5 +152,5 @@ class Worker:
         self.context.guests.tokens.secret = load_secret(secret_path(settings))
         self.context.apply(settings)
 
-    def close(self) -> None:
-        pass
+    def close(self) -> int:
+        return 0

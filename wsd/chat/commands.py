@@ -1,13 +1,12 @@
-"""The commands of ``wsd.v1``: what each looks like, what it needs, and what it does.
+"""The commands of ``wsd.v1``: what each needs, and what it does.
 
-A command comes from any transport as the bytes of one JSON object.  To add one: a struct, a
-handler in ``Commands``, and a line in its table.
+A command comes from any transport as the bytes of one JSON object.  To add one: a form in
+``schema``, a handler in ``Commands``, and a line in its table.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -21,7 +20,28 @@ from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.rooms import Entry, Hub, Member, Rooms
-from wsd.chat.wire import Outcome, Page
+from wsd.chat.schema import (
+    MAX_SEQ,
+    AnyCommand,
+    Command,
+    DeleteMessage,
+    EditText,
+    Hello,
+    History,
+    Join,
+    Leave,
+    Moderate,
+    Pong,
+    Refuse,
+    Rename,
+    Say,
+    TypingNote,
+    cid_or_own,
+    clean_text,
+    misunderstood,
+    room_name,
+)
+from wsd.chat.wire import RETRY_S, Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import M, Row
 
@@ -29,94 +49,6 @@ MAX_UNANSWERED = 64
 """Commands of one client that wait for the hub; beyond, the worker stops reading that client."""
 
 TYPING_EVERY_S = 1.0
-
-_ROOM = re.compile(r"[\w.~-]{1,64}")
-_MAX_SEQ = 2**53
-
-
-class _Command(msgspec.Struct, tag_field="type"):
-    id: int | None = None
-
-
-class Hello(_Command, tag="hello"):
-    token: str = ""
-    name: str | None = None
-    rooms: dict[str, str | None] | None = None
-
-
-class Join(_Command, tag="join", kw_only=True):
-    room: str
-    after: str | None = None
-
-
-class Leave(_Command, tag="leave", kw_only=True):
-    room: str
-
-
-class Say(_Command, tag="say", kw_only=True):
-    room: str
-    text: str
-    cid: str | None = None
-    reply_to: int | None = None
-
-
-class EditText(_Command, tag="edit", kw_only=True):
-    room: str
-    seq: int
-    text: str
-    cid: str | None = None
-
-
-class DeleteMessage(_Command, tag="delete", kw_only=True):
-    room: str
-    seq: int
-    cid: str | None = None
-
-
-class Rename(_Command, tag="rename", kw_only=True):
-    name: str
-
-
-class TypingNote(_Command, tag="typing", kw_only=True):
-    room: str
-
-
-class History(_Command, tag="history", kw_only=True):
-    room: str
-    before: int | None = None
-    limit: int | None = None
-
-
-class Moderate(_Command, tag="moderate", kw_only=True):
-    room: str
-    action: str
-
-
-class Pong(_Command, tag="pong"):
-    pass
-
-
-AnyCommand = (
-    Hello | Join | Leave | Say | EditText | DeleteMessage | Rename | TypingNote | History
-    | Moderate | Pong
-)  # fmt: skip
-
-
-class _Head(msgspec.Struct):
-    """What is left to read of a command that is not understood."""
-
-    type: Any = None
-    id: Any = None
-
-
-class Refuse(Exception):
-    """A command is answered with an error; raised before anything has been done."""
-
-    def __init__(self, code: str, message: str, retry_ms: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.retry_ms = retry_ms
 
 
 class Client(Member, Protocol):
@@ -129,6 +61,8 @@ class Client(Member, Protocol):
     rooms: dict[str, None]
     unanswered: int
     typed_at: float
+    refused: tuple[str, float] | None
+    """The cid of a message that has to come again before another may, and until when."""
     gone: bool
 
     def reply(self, value: dict[str, Any]) -> None: ...
@@ -137,36 +71,6 @@ class Client(Member, Protocol):
         """Handle no more input of this client until ``release``; calls add up."""
 
     def release(self) -> None: ...
-
-
-def room_name(raw: str) -> str:
-    """``raw`` if rooms may be called so.  Raises Refuse."""
-    name = unicodedata.normalize("NFC", raw[:200])
-    if not _ROOM.fullmatch(name) or name in (".", ".."):
-        raise Refuse("bad", "a room's name has 1 to 64 letters, digits or . _ ~ -")
-    return name
-
-
-def clean_text(raw: str, limit: int) -> str:
-    """``raw`` as it is stored: one kind of line end, no control characters.  Raises Refuse."""
-    if len(raw) > limit:
-        raise Refuse("too_long", f"a message has at most {limit} characters, this has {len(raw)}")
-    text = raw.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.isprintable():  # rare: line ends, unusual spaces, or what has to go
-        text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
-    text = text.strip()
-    if not text:
-        raise Refuse("bad", "a message has a text")
-    return text
-
-
-def _cid(raw: str | None, own: Callable[[], str]) -> str:
-    """The client's id of a draft, or one of ours: then at least our own retries are recognised."""
-    if raw is None:
-        return own()
-    if not 1 <= len(raw) <= 64:
-        raise Refuse("bad", "a cid has 1 to 64 characters")
-    return raw
 
 
 def _short(number: float) -> float:
@@ -223,7 +127,7 @@ class Commands:
         try:
             command = self._decoder.decode(json)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            client.reply(_misunderstood(json, error))
+            client.reply(misunderstood(json, error))
             return
         try:
             if not client.known and not isinstance(command, Hello | Pong):
@@ -242,7 +146,7 @@ class Commands:
             answer["retry_ms"] = refusal.retry_ms
         client.reply(answer)
 
-    def _ok(self, client: Client, command: _Command, fields: dict[str, Any]) -> None:
+    def _ok(self, client: Client, command: Command, fields: dict[str, Any]) -> None:
         if command.id is not None:
             client.reply({"type": "ok", "id": command.id, **fields})
 
@@ -389,21 +293,75 @@ class Commands:
     ) -> None:
         failpoints.hit("worker.after_receive")
         room = self._joined(client, command.room)
-        if ref is not None and not 0 < ref < _MAX_SEQ:
+        if ref is not None and not 0 < ref < MAX_SEQ:
             raise Refuse("bad", "that is not the number of a message")
-        draft = self.draft(client.guest, room, kind, text, ref, command.cid)
+        try:
+            self._keep_order(client, command.cid)
+            draft = self.draft(client.guest, room, kind, text, ref, command.cid)
+        except Refuse as refusal:
+            if command.cid is None:
+                raise
+            self._note_refusal(client, command.cid, refusal)
+            self._refuse_unless_stored(client, command, room, kind, text, ref, refusal)
+            return
 
         def done(outcome: Outcome) -> None:
             failpoints.hit("worker.after_ok")
             if isinstance(outcome, wire.Done):
-                fields = {"room": room, "seq": outcome.seq, "time": outcome.time}
-                self._ok(client, command, fields)
+                self._stored(client, command, room, outcome)
             else:
-                retry_ms = 1000 if outcome.code in ("storage", "busy") else None
+                again = outcome.code in ("storage", "busy")
+                retry_ms = int(RETRY_S * 1000) if again else None
                 refusal = Refuse(outcome.code, outcome.message, retry_ms)
                 self._refuse(client, command.id, refusal)
 
         self._await(client, done, lambda answer: self._hub.publish(draft, answer))
+
+    def _stored(self, client: Client, command: Command, room: str, outcome: wire.Done) -> None:
+        fields: dict[str, Any] = {"room": room, "seq": outcome.seq, "time": outcome.time}
+        if outcome.duplicate:
+            fields["duplicate"] = True
+        if outcome.differs:  # the same cid with another text: the first one stands
+            fields["differs"] = True
+        self._ok(client, command, fields)
+
+    def _keep_order(self, client: Client, cid: str | None) -> None:
+        """Refuse what would overtake a message that this client has to send again.
+
+        More may have been on the way when that was refused.  A client that lets the time pass
+        has given the message up.
+        """
+        if client.refused is None:
+            return
+        waiting, until = client.refused
+        left_s = until - self._clock()
+        if cid != waiting and left_s > 0:
+            message = "an earlier message has to be sent again first"
+            raise Refuse("rate", message, int(left_s * 1000) + 1)
+        client.refused = None
+
+    def _note_refusal(self, client: Client, cid: str, refusal: Refuse) -> None:
+        if refusal.retry_ms is not None and client.refused is None:
+            client.refused = (cid, self._clock() + max(refusal.retry_ms / 1000, RETRY_S))
+
+    def _refuse_unless_stored(
+        self, client: Client, command: Say | EditText | DeleteMessage, room: str, kind: str,
+        text: str | None, ref: int | None, refusal: Refuse,
+    ) -> None:  # fmt: skip
+        """A retry of what was accepted gets its ``ok`` whatever has become forbidden since."""
+        guest = client.guest
+        draft = Draft(
+            room, kind, guest.uid, guest.name, guest.role, command.cid or "", text or "", ref
+        )
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, wire.Done):
+                client.refused = None
+                self._stored(client, command, room, outcome)
+            else:
+                self._refuse(client, command.id, refusal)
+
+        self._await(client, done, lambda answer: self._hub.find(draft, answer))
 
     def draft(
         self,
@@ -419,7 +377,7 @@ class Commands:
         The order matters: what is wrong with the text is said without using up the allowance.
         """
         limits = self.settings.for_room(room).limits
-        cid = _cid(cid, self._own_cid)
+        cid = cid_or_own(cid, self._own_cid)
         clean = clean_text(text, limits.text) if text is not None else ""
         if kind != DELETE:
             wait_s = guest.take(limits.burst, limits.every, self._clock())
@@ -468,9 +426,9 @@ class Commands:
 
     def _history(self, client: Client, command: History) -> None:
         room = room_name(command.room)
-        before = _MAX_SEQ if command.before is None else command.before
+        before = MAX_SEQ if command.before is None else command.before
         limit = 50 if command.limit is None else command.limit
-        if not 0 < before <= _MAX_SEQ or limit < 1:
+        if not 0 < before <= MAX_SEQ or limit < 1:
             raise Refuse("bad", "before and limit are positive numbers")
         limit = min(limit, self.settings.for_room(room).history.page_max)
 
@@ -490,28 +448,17 @@ class Commands:
                 }
             )  # fmt: skip
 
-        self._await(
-            client,
-            done,
-            lambda answer: self._hub.read(room, 0, before, limit, answer, messages=True),
-        )
+        # One page at a time: it is thousands of times as long as the command that asks for it.
+        client.hold()
+
+        def ask(answer: Callable[[Page], None]) -> None:
+            def go_on(page: Page) -> None:
+                answer(page)
+                client.release()
+
+            self._hub.read(room, 0, before, limit, go_on, messages=True)
+
+        self._await(client, done, ask)
 
     def _moderate(self, client: Client, command: Moderate) -> None:
         raise Refuse("denied", "that is for moderators")
-
-
-def _misunderstood(json: bytes, error: Exception) -> dict[str, Any]:
-    """The error for a command that does not fit its schema, with its ``id`` if that is legible."""
-    answer: dict[str, Any] = {"type": "error"}
-    detail = str(error).replace("Object", "the command").replace("`$.", "`")
-    try:
-        head = msgspec.json.decode(json, type=_Head)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return answer | {"code": "bad", "message": "a command is one JSON object"}
-    if isinstance(head.id, int) and not isinstance(head.id, bool):
-        answer["id"] = head.id
-    if not isinstance(head.type, str):
-        detail = "a command has a type"
-    elif "Invalid value" in detail:
-        detail = f"there is no command {head.type[:40]!r}"
-    return answer | {"code": "bad", "message": detail}

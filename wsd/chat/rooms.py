@@ -63,6 +63,8 @@ class Hub(Protocol):
 
     def publish(self, draft: Draft, done: Callable[[Outcome], None]) -> None: ...
 
+    def find(self, draft: Draft, done: Callable[[Outcome], None]) -> None: ...
+
     def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
              *, messages: bool = False) -> None: ...  # fmt: skip
 

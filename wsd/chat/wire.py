@@ -13,6 +13,9 @@ import msgspec
 
 from wsd.chat.event import Draft
 
+RETRY_S = 1.0
+"""When a client may try again what the hub could not do now."""
+
 MAX_FRAME = 16 * 1024 * 1024
 
 
@@ -72,6 +75,13 @@ class Present(_Frame, tag=6):
     quiet: bool = False
 
 
+class Find(_Frame, tag=10):
+    """Ask whether a draft was stored before: Done, or Refused with the code "unknown"."""
+
+    n: int
+    draft: Draft
+
+
 class Typing(_Frame, tag=7):
     room: str
     uid: str
@@ -113,9 +123,13 @@ class Happened(_Frame, tag=22):
 
 
 class Done(_Frame, tag=23):
+    """A draft is stored; ``duplicate``: it had been before, and ``differs``: with another text."""
+
     n: int
     seq: int
     time: float
+    duplicate: bool = False
+    differs: bool = False
 
 
 class Refused(_Frame, tag=24):
@@ -151,7 +165,9 @@ class Answer(_Frame, tag=28):
     value: Any
 
 
-FromWorker = Hello | Subscribe | Unsubscribe | Publish | Read | Present | Typing | Overview | People
+FromWorker = (
+    Hello | Subscribe | Unsubscribe | Publish | Find | Read | Present | Typing | Overview | People
+)  # fmt: skip
 FromHub = (
     Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Typed | Answer
 )  # fmt: skip

@@ -67,6 +67,10 @@ class HubLink:
         self._forwarding = True
         self._ask(lambda n: wire.Publish(n, draft), done)
 
+    def find(self, draft: Draft, done: Callable[[Outcome], None]) -> None:
+        """What became of a draft that may have been stored before."""
+        self._ask(lambda n: wire.Find(n, draft), done)
+
     def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
              *, messages: bool = False) -> None:  # fmt: skip
         """Events with ``after < seq < before``, or the newest ``limit`` messages before one."""

@@ -12,14 +12,19 @@ import os
 import secrets
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from wsd import failpoints
+from wsd import failpoints, logs
 from wsd.chat import event
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Delete, Draft, Edit, Message
+from wsd.hub.highwater import HighWater
 
 SCHEMA = 1
+SUSPECT = "wsd.suspect"
+"""A file of this name beside the log asks for a check at the next start."""
+
 DEDUP_S = 24 * 3600.0
 """How long (uid, cid) are remembered: far longer than any client tries again."""
 
@@ -39,11 +44,18 @@ CREATE TABLE events (room INTEGER NOT NULL, seq INTEGER NOT NULL, time REAL NOT 
 CREATE INDEX events_of_ref ON events (room, ref) WHERE ref IS NOT NULL;
 CREATE TABLE sent (id INTEGER PRIMARY KEY, uid TEXT NOT NULL, cid TEXT NOT NULL,
                    room INTEGER NOT NULL, seq INTEGER NOT NULL, time REAL NOT NULL,
-                   UNIQUE (uid, cid));
+                   text INTEGER NOT NULL, UNIQUE (uid, cid));
 """
 
 MIGRATIONS: dict[int, str] = {}
 """From each older schema version to the next, as SQL; run in one transaction at start."""
+
+
+BUSY_S = 1.0
+"""How long a commit waits for another program that has locked the file."""
+
+CHECK_BYTES = 256 * 1024 * 1024
+"""Size up to which the file is checked whole at a start of the daemon (0.3 s on a slow disk)."""
 
 
 class LogError(Exception):
@@ -54,12 +66,18 @@ class Busy(LogError):
     """Another hub has the log."""
 
 
+class Corrupt(LogError):
+    """The file is damaged: what it says cannot be believed any more."""
+
+
 class Stored(NamedTuple):
-    """A draft is in the log; ``row`` is None when it had been stored before."""
+    """A draft is in the log; ``row`` is None when it had been stored before, and ``differs``
+    tells that it was another text then."""
 
     seq: int
     time: float
     row: Row | None
+    differs: bool = False
 
 
 class Refusal(NamedTuple):
@@ -90,12 +108,20 @@ class Log:
         self._lock = _lock(os.path.join(directory, "wsd.lock"))
         memory = durability == "memory"
         self.path = ":memory:" if memory else os.path.join(directory, "wsd.db")
+        self._high_water: HighWater | None = None
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_S)
             self._prepare(durability)
-        except sqlite3.Error as error:
-            raise LogError(f"{self.path}: {error}") from error
-        self._mark_life(durability)
+            self._mark_life(durability)
+            self._commits = int(self._meta("commits") or 0)
+            if not memory:
+                self._compare(HighWater(os.path.join(directory, "wsd.high")))
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, sqlite3.Error):
+                kind = Corrupt if is_corrupt(error) else LogError
+                raise kind(f"{self.path}: {error}") from error
+            raise
         self.epoch = self._meta("epoch")
 
     def _prepare(self, durability: str) -> None:
@@ -117,6 +143,28 @@ class Log:
         db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (_new_epoch(),))
         db.execute("COMMIT")
+
+    def _compare(self, high_water: HighWater) -> None:
+        """Begin a new epoch if this is not the log that clients know."""
+        self._high_water = high_water
+        epoch, commits = high_water.read()
+        if epoch != self._meta("epoch") or commits > self._commits:
+            if epoch or self._commits:  # not simply new
+                logs.event(
+                    logs.error, "log_replaced", known=f"{epoch}.{commits}",
+                    found=f"{self._meta('epoch')}.{self._commits}",
+                )  # fmt: skip
+                self._put("epoch", _new_epoch())
+            high_water.write(self._meta("epoch"), self._commits)
+
+    def check(self) -> None:
+        """Read the whole file.  Raises Corrupt."""
+        try:
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise Corrupt(f"{self.path}: {found}")
 
     def set_durability(self, durability: str) -> None:
         """``full`` or ``normal`` from the next commit on."""
@@ -150,8 +198,17 @@ class Log:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
-        self._put("clean", "yes")
+        try:
+            self._put("clean", "yes")
+        except sqlite3.Error as error:  # a full disk: the next start takes it for a crash
+            logs.event(logs.warning, "unclean_close", detail=str(error))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the files as they are."""
         self._db.close()
+        if self._high_water is not None:
+            self._high_water.close()
         os.close(self._lock)
 
     # -- writing
@@ -171,6 +228,8 @@ class Log:
                     "UPDATE rooms SET head = ?, time = ? WHERE id = ?",
                     (room.head, room.time, room.id),
                 )
+            if touched:
+                self._put("commits", str(self._commits + 1))
             failpoints.hit("hub.before_commit")
             self._db.execute("COMMIT")
         except BaseException:
@@ -179,15 +238,17 @@ class Log:
             for name in touched:  # their counters ran ahead of the file
                 self._rooms.pop(name, None)
             raise
+        if touched:
+            self._commits += 1
+            if self._high_water is not None:
+                self._high_water.write(self.epoch, self._commits)
         return results
 
     def _append_one(self, draft: Draft, touched: set[str]) -> Stored | Refusal:
         db = self._db
-        known = db.execute(
-            "SELECT seq, time FROM sent WHERE uid = ? AND cid = ?", (draft.uid, draft.cid)
-        ).fetchone()
+        known = self.find(draft)
         if known:
-            return Stored(known[0], known[1], None)
+            return known
         room = self._rooms.get(draft.room) or self._load(draft.room)
         if draft.kind in (EDIT, DELETE):
             refusal = self._change_target(room, draft)
@@ -196,9 +257,9 @@ class Log:
         if not room.id:
             room.id = self._create(draft.room)
         touched.add(draft.room)
-        room.head = seq = room.head + 1
+        seq = room.head + 1
         # A wall clock that is set back must not make a later event look earlier.
-        room.time = now = max(round(self._clock(), 3), room.time)
+        now = max(round(self._clock(), 3), room.time)
         json = event.encode(_body(draft, seq, now))
         ref = draft.ref if draft.kind != MESSAGE else None
         db.execute(
@@ -206,11 +267,21 @@ class Log:
             (room.id, seq, now, draft.kind, draft.uid, ref, json),
         )
         db.execute(
-            "INSERT INTO sent (uid, cid, room, seq, time) VALUES (?, ?, ?, ?, ?)",
-            (draft.uid, draft.cid, room.id, seq, now),
+            "INSERT INTO sent (uid, cid, room, seq, time, text) VALUES (?, ?, ?, ?, ?, ?)",
+            (draft.uid, draft.cid, room.id, seq, now, _fingerprint(draft)),
         )
+        room.head, room.time = seq, now
         failpoints.hit("hub.in_transaction")
         return Stored(seq, now, (seq, json))
+
+    def find(self, draft: Draft) -> Stored | None:
+        """What became of ``draft`` if it was stored before."""
+        known = self._db.execute(
+            "SELECT seq, time, text FROM sent WHERE uid = ? AND cid = ?", (draft.uid, draft.cid)
+        ).fetchone()
+        if known is None:
+            return None
+        return Stored(known[0], known[1], None, known[2] != _fingerprint(draft))
 
     def _change_target(self, room: _Room, draft: Draft) -> Refusal | None:
         """Change the stored message that ``draft`` edits or deletes.
@@ -355,6 +426,57 @@ def _body(draft: Draft, seq: int, now: float) -> event.Body:
         assert draft.ref is not None
         return Delete(draft.room, seq, now, draft.ref)
     return Message(draft.room, seq, now, draft.uid, draft.name, draft.role, draft.text, draft.ref)
+
+
+def _fingerprint(draft: Draft) -> int:
+    """Enough to tell that a retry says something else."""
+    return zlib.crc32(f"{draft.room}\0{draft.kind}\0{draft.ref}\0{draft.text}".encode())
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_failed_sync(error: sqlite3.Error) -> bool:
+    """An fsync has failed.  What the kernel still holds of the file is unknown from then on, and
+    trying again may well claim success for data that is gone: only a fresh process may go on."""
+    return getattr(error, "sqlite_errorcode", 0) in (
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    )
+
+
+def open_log(directory: str, durability: str, *, thorough: bool) -> Log:
+    """The log in ``directory``; a damaged one is moved aside and a new one begun.
+
+    ``thorough`` reads the whole file first, if it is not very large.  Raises LogError.
+    """
+    path = os.path.join(directory, "wsd.db")
+    suspect = os.path.join(directory, SUSPECT)
+    try:
+        log = Log(directory, durability)
+        small = log.path == path and os.path.getsize(path) <= CHECK_BYTES
+        try:
+            if (thorough and small) or os.path.exists(suspect):
+                log.check()
+        except Corrupt:
+            log.abandon()
+            raise
+    except Corrupt as error:
+        _move_aside(path, str(error))
+        log = Log(directory, durability)
+    if os.path.exists(suspect):
+        os.unlink(suspect)
+    return log
+
+
+def _move_aside(path: str, why: str) -> None:
+    ending = time.strftime(".corrupt-%Y%m%dT%H%M%SZ", time.gmtime())
+    logs.event(logs.error, "log_corrupt", detail=why, kept_as=path + ending)
+    for part in ("", "-wal", "-shm"):
+        if os.path.exists(path + part):
+            os.rename(path + part, path + ending + part)
 
 
 def _new_epoch() -> str:

@@ -11,6 +11,7 @@ import itertools
 import os
 import socket
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.config import Settings
-from wsd.hub.log import Log, Refusal, Stored
+from wsd.hub.log import SUSPECT, Log, Refusal, Stored, is_corrupt, is_failed_sync
 from wsd.hub.presence import NAMES_UP_TO, TELL_S, Presence
 from wsd.metrics import M, Row
 from wsd.net.connection import Connection, Flusher
@@ -27,6 +28,10 @@ from wsd.net.loop import Loop
 
 LINK_QUEUE = 8 * 1024 * 1024
 """Bytes waiting for one worker; beyond, its link is cut and it asks for what it missed."""
+
+ANSWER_QUEUE = 1024 * 1024
+"""Bytes waiting for one worker beyond which its questions wait.  A page of history is thousands
+of times as long as the question: answered all at once, a few guests could fill ``LINK_QUEUE``."""
 
 TRIM_S = 0.2
 """Time between two steps of retention."""
@@ -42,6 +47,7 @@ class Link:
         self.number = number
         self.worker = "?"
         self.rooms: set[str] = set()
+        self.asked: deque[wire.FromWorker] = deque()
         self._reader = wire.Reader(wire.FromWorker)
         self.connection = Connection(
             hub.loop, hub.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
@@ -65,6 +71,40 @@ class Link:
         self.connection.write(data)
 
 
+class RefusedSenders:
+    """Whose draft could not be stored: what they said after it has to wait until it comes again.
+
+    A sender may have more on the way when one is refused.  Were those stored once there is room
+    again, the refused one would come behind them.  The sender is told to try again after
+    ``RETRY_S``; one that has not done so by then has given the message up.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._first: dict[tuple[int, str], tuple[str, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def add(self, link: int, draft: Draft) -> None:
+        if (link, draft.uid) not in self._first:
+            self._first[link, draft.uid] = (draft.cid, self._clock() + 2 * wire.RETRY_S)
+
+    def would_overtake(self, link: int, draft: Draft) -> bool:
+        refused = self._first.get((link, draft.uid))
+        if refused is None:
+            return False
+        cid, until = refused
+        if draft.cid != cid and self._clock() < until:
+            return True
+        del self._first[link, draft.uid]
+        return False
+
+
+def _done(n: int, stored: Stored) -> wire.Done:
+    return wire.Done(n, stored.seq, stored.time, stored.row is None, stored.differs)
+
+
 class Hub:
     def __init__(
         self, loop: Loop, listener: socket.socket, log: Log, settings: Settings, row: Row
@@ -77,9 +117,12 @@ class Hub:
         self._links: dict[int, Link] = {}
         self._subscribers: dict[str, set[Link]] = {}
         self._batch: list[tuple[Link, int, Draft]] = []
-        self._asked: list[tuple[Link, wire.FromWorker]] = []
+        self._asking: dict[Link, None] = {}
+        self._refused = RefusedSenders(loop.clock)
         self._over_size: set[str] = set()
         self._age_cursor = ""
+        self.failed = False
+        """The log cannot be trusted in this process any more."""
         self._presence = Presence(loop.clock, self._tell_room)
         self.flusher = Flusher()
         loop.at_turn_end += [self._end_turn, self.flusher.flush]
@@ -90,6 +133,7 @@ class Hub:
             wire.Subscribe: self._subscribe,
             wire.Unsubscribe: self._unsubscribe,
             wire.Read: self._read,
+            wire.Find: self._find,
             wire.Present: self._present,
             wire.Typing: self._typing,
             wire.Overview: self._overview,
@@ -113,6 +157,8 @@ class Hub:
 
     def forget(self, link: Link, reason: str) -> None:
         del self._links[link.number]
+        self._asking.pop(link, None)
+        link.asked.clear()
         self._row[M.LINKS] = len(self._links)
         for room in link.rooms:
             self._drop_subscriber(room, link)
@@ -124,7 +170,8 @@ class Hub:
         if isinstance(frame, wire.Publish):
             self._batch.append((link, frame.n, frame.draft))
         else:
-            self._asked.append((link, frame))
+            link.asked.append(frame)
+            self._asking[link] = None
 
     # -- a turn
 
@@ -132,11 +179,23 @@ class Hub:
         if self._batch:
             batch, self._batch = self._batch, []
             self._commit(batch)
-        if self._asked:
-            asked, self._asked = self._asked, []
-            for link, frame in asked:
-                if link.number in self._links:
-                    self._answer(link, frame)
+        for link in list(self._asking):
+            self._answer_some(link)
+
+    def _answer_some(self, link: Link) -> None:
+        """In the order of the questions, as far as the worker takes the answers."""
+        connection = link.connection
+        while link.asked and connection.queued <= ANSWER_QUEUE:
+            self._answer(link, link.asked.popleft())
+        if link.asked:
+            connection.on_drained = self._turn_again
+        else:
+            connection.on_drained = None
+            self._asking.pop(link, None)
+
+    def _turn_again(self) -> None:
+        """Have the loop come to ``_end_turn`` although nothing may arrive."""
+        self.loop.call_later(0, lambda: None)
 
     def _answer(self, link: Link, frame: wire.FromWorker) -> None:
         try:
@@ -150,14 +209,22 @@ class Hub:
     def _storage_trouble(self, error: sqlite3.Error, during: str) -> None:
         self._row[M.STORAGE_ERRORS] += 1
         logs.event(logs.error, "storage", detail=str(error), during=during)
+        if is_corrupt(error):
+            with open(os.path.join(self.settings.state, SUSPECT), "w"):
+                pass
+        if is_corrupt(error) or is_failed_sync(error):
+            self.failed = True  # the master starts another hub, which opens the file afresh
+            self.loop.stop()
 
     def _commit(self, batch: list[tuple[Link, int, Draft]]) -> None:
         failpoints.hit("hub.before_begin")
+        batch = self._in_order(batch)
         try:
             results = self.log.append(draft for _, _, draft in batch)
         except sqlite3.Error as error:
             self._storage_trouble(error, "commit")
-            for link, n, _ in batch:
+            for link, n, draft in batch:
+                self._refused.add(link.number, draft)
                 link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
             return
         failpoints.hit("hub.after_commit")
@@ -167,6 +234,18 @@ class Hub:
             self.flusher.flush()
             failpoints.act("hub.before_ok")
         self._acknowledge(batch, results)
+
+    def _in_order(self, batch: list[tuple[Link, int, Draft]]) -> list[tuple[Link, int, Draft]]:
+        """``batch`` without what would overtake a draft that was refused a moment ago."""
+        if not self._refused:
+            return batch
+        kept = []
+        for link, n, draft in batch:
+            if self._refused.would_overtake(link.number, draft):
+                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+            else:
+                kept.append((link, n, draft))
+        return kept
 
     def _publish(
         self, batch: list[tuple[Link, int, Draft]], results: list[Stored | Refusal]
@@ -197,7 +276,7 @@ class Hub:
                 continue
             if result.row is None:
                 self._row[M.DUPLICATES] += 1
-            link.send(wire.encode(wire.Done(n, result.seq, result.time)))
+            link.send(wire.encode(_done(n, result)))
 
     # -- what workers ask
 
@@ -236,6 +315,11 @@ class Hub:
             rows = self.log.events(frame.room, frame.after, frame.before, frame.limit)
         oldest, _ = self.log.bounds(frame.room)
         link.send(wire.encode(wire.Rows(frame.n, oldest, rows, more)))
+
+    def _find(self, link: Link, frame: wire.Find) -> None:
+        known = self.log.find(frame.draft)
+        answer = _done(frame.n, known) if known else wire.Refused(frame.n, "unknown", "")
+        link.send(wire.encode(answer))
 
     def _present(self, link: Link, frame: wire.Present) -> None:
         if frame.here:
@@ -307,5 +391,9 @@ class Hub:
     def stop_now(self) -> None:
         self.loop.stop()
 
-    def close(self) -> None:
+    def close(self) -> int:
+        if self.failed:
+            self.log.abandon()
+            return 1
         self.log.close()
+        return 0

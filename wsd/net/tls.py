@@ -45,6 +45,10 @@ class TlsConnection(Connection):
         self._secured = False
         super().__init__(loop, flusher, self._tls, on_data, on_gone)
 
+    @property
+    def ready(self) -> bool:
+        return self._secured
+
     def _on_ready(self, mask: int) -> None:
         if not self._secured:
             self._handshake()
@@ -64,7 +68,8 @@ class TlsConnection(Connection):
             self.abort("tls_failed")
             return
         self._secured = True
-        self._want(READ)
+        # What was written meanwhile, a refusal, has waited for this.
+        self._want(READ | WRITE if self.queued else READ)
         super()._on_ready(READ)
 
     def _receive(self) -> bytes:

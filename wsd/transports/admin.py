@@ -17,10 +17,10 @@ import msgspec
 from wsd import __version__
 from wsd.chat import event as events
 from wsd.chat import wire
-from wsd.chat.commands import Refuse, clean_text, room_name
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.reasons import Reason
+from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
 from wsd.protocol.http import HttpError, Request, response
 from wsd.transports.context import Context

@@ -101,6 +101,9 @@ class HttpClient:
     def _process(self) -> None:
         try:
             while not self._answering and not self.taken_over and not self._closing_at:
+                if self.connection.queued > self._context.settings.limits.queue:
+                    self._wait_for_reader()
+                    break
                 request = self._parser.next_request()
                 if request is None:
                     break
@@ -115,6 +118,16 @@ class HttpClient:
             self._reject(HttpError(500, "internal", "That went wrong here."))
         self._watch()
 
+    def _wait_for_reader(self) -> None:
+        """Read and answer no more until the client has taken what it asked for."""
+        self.connection.pause_reading()
+        self.connection.on_drained = self._on_drained
+
+    def _on_drained(self) -> None:
+        self.connection.on_drained = None
+        self.connection.resume_reading()
+        self._process()
+
     def _take(self, request: Request) -> None:
         self._context.row[M.HTTP_REQUESTS] += 1
         if self._address_group is None:
@@ -126,6 +139,7 @@ class HttpClient:
         request.keep_alive = request.keep_alive and request.minor == 1
         self._request = request
         self._answering = True
+        self._stage = "answer"  # so that the time of what comes next begins after it
         self._router.handle(self, request)
 
     def _reject(self, error: HttpError) -> None:
@@ -188,7 +202,8 @@ class HttpClient:
 
     def _watch(self) -> None:
         """Note when the present stage began: its limit is on the whole of it, not on pauses."""
-        stage = "answer" if self._answering else self._parser.stage
+        waiting = self._answering or self.connection.on_drained is not None
+        stage = "answer" if waiting else self._parser.stage
         if stage != self._stage:
             self._stage = stage
             self._since = self._context.loop.now
@@ -196,11 +211,13 @@ class HttpClient:
     def sweep(self, now: float) -> None:
         connection = self.connection
         timeouts = self._context.settings.timeouts
-        if self._closing_at:
-            if connection.queued:
-                if now - connection.progress_at > timeouts.write:
-                    connection.abort("write_timeout")
-            elif now - self._closing_at > timeouts.close:
+        if not connection.ready:
+            if now - self._since > timeouts.header:
+                connection.abort("handshake_timeout")
+        elif connection.queued and now - connection.progress_at > timeouts.write:
+            connection.abort("write_timeout")
+        elif self._closing_at:
+            if not connection.queued and now - self._closing_at > timeouts.close:
                 connection.abort("close_timeout")
         elif self._stage == "idle":
             if now - self._since > timeouts.keep_alive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsd.chat.commands import Refuse, room_name
+from wsd.chat.schema import Refuse, room_name
 from wsd.net.connection import Connection
 from wsd.protocol import handshake
 from wsd.protocol.http import HttpError, Request

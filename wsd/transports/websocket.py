@@ -14,7 +14,6 @@ import msgspec
 
 from wsd import failpoints, logs
 from wsd.chat import event as events
-from wsd.chat.commands import Refuse
 from wsd.chat.event import MESSAGE, Event, Message
 from wsd.chat.guests import Guest
 from wsd.chat.reasons import (
@@ -23,9 +22,11 @@ from wsd.chat.reasons import (
     INTERNAL,
     PING_TIMEOUT,
     RESTART,
+    SLOW,
     UNSUPPORTED_DATA,
     Reason,
 )
+from wsd.chat.schema import Refuse
 from wsd.chat.wire import Outcome, Refused
 from wsd.metrics import M
 from wsd.net.connection import Connection, State
@@ -35,6 +36,9 @@ from wsd.protocol.session import Closed, Failed, Ping, Pong, Session
 from wsd.transports.context import Context
 
 SUBPROTOCOL = "wsd.v1"
+
+LAG_S = 60.0
+"""How long a reader that is behind may take nothing before it is given up."""
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -48,17 +52,19 @@ class WebSocketClient(ABC):
         "_context",
         "_heard_at",
         "_held",
-        "_lagging",
+        "_leaving",
         "_ping_due",
         "_pinged_at",
         "_processing",
         "_session",
+        "_waiting_for_reader",
         "connection",
         "default_room",
         "gone",
         "guest",
         "known",
         "opened_at",
+        "refused",
         "rooms",
         "typed_at",
         "unanswered",
@@ -76,7 +82,8 @@ class WebSocketClient(ABC):
         self._session = Session(limits.message, limits.fragments)
         self._held = 0
         self._processing = False
-        self._lagging = False
+        self._leaving = False
+        self._waiting_for_reader = False
         self._closing_at = 0.0
         self._heard_at = now
         self._pinged_at = 0.0
@@ -91,6 +98,7 @@ class WebSocketClient(ABC):
         self.rooms: dict[str, None] = {}
         self.unanswered = 0
         self.typed_at = 0.0
+        self.refused: tuple[str, float] | None = None
         connection.on_data = self._on_data
         connection.on_gone = self._on_gone
         context.enrol(self)
@@ -141,6 +149,8 @@ class WebSocketClient(ABC):
                 if event is None:
                     break
                 self._handle(event)
+                if self.connection.queued > self._context.settings.limits.queue:
+                    self._wait_for_reader()
         except Exception:  # a bug met by one client must not take the others along
             self._context.row[M.ERRORS] += 1
             logs.exception("client_failed", uid=self.guest.uid if self.known else "")
@@ -151,7 +161,7 @@ class WebSocketClient(ABC):
     def _handle(self, event: Any) -> None:
         kind = type(event)
         if kind is Ping:
-            self.connection.write(frames.encode(Opcode.PONG, event.payload))
+            self.write(frames.encode(Opcode.PONG, event.payload))
         elif kind is Closed:
             self._finish("client_closed", event.reply)
         elif kind is Failed:
@@ -171,10 +181,24 @@ class WebSocketClient(ABC):
             self.connection.resume_reading()
             self._process()
 
+    def _wait_for_reader(self) -> None:
+        """Handle nothing more until the client has taken what it asked for."""
+        if not self._waiting_for_reader:
+            self._waiting_for_reader = True
+            self.hold()
+            self.connection.on_drained = self._on_drained
+
     # -- output
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, unless a close frame has gone: behind it nothing may follow."""
+        if not self._closing_at:
+            self.connection.write(data)
 
     def deliver(self, data: bytes) -> bool:
         connection = self.connection
+        if self._closing_at:
+            return True
         if connection.queued > self._context.settings.limits.queue:
             return False
         connection.write(data)
@@ -182,6 +206,8 @@ class WebSocketClient(ABC):
 
     def feed(self, data: bytes) -> None:
         connection = self.connection
+        if self._closing_at:
+            return
         connection.on_drained = self._on_drained
         if data:
             connection.write(data)
@@ -190,6 +216,9 @@ class WebSocketClient(ABC):
 
     def _on_drained(self) -> None:
         self.connection.on_drained = None
+        if self._waiting_for_reader:
+            self._waiting_for_reader = False
+            self.release()
         for name in list(self.rooms):
             self._context.rooms.drained(name, self)
 
@@ -238,23 +267,48 @@ class WebSocketClient(ABC):
             return
         if connection.state is not State.OPEN:
             return
-        if connection.queued and now - connection.progress_at > settings.timeouts.write:
-            connection.abort("write_timeout")
+        if connection.queued and now - connection.progress_at > self._patience_s():
+            connection.abort(SLOW.name)
         elif not self.known and now - self.opened_at > settings.timeouts.hello:
             self.close(HELLO_TIMEOUT)
         elif self._pinged_at > self._heard_at:
-            if now - self._pinged_at > settings.ping.timeout:
+            if now - self._pinged_at > settings.ping.timeout and not self._has_excuse():
                 self.close(PING_TIMEOUT)
         elif now >= self._ping_due:
             self._pinged_at = now
             self._ping_due = now + settings.ping.every
             connection.write(self.ping())
 
+    def _patience_s(self) -> float:
+        """How long the kernel may take no output.  A reader that is behind costs no more memory
+        however long it takes, so it gets more time."""
+        settings = self._context.settings
+        if self.connection.queued > settings.limits.queue:
+            return LAG_S
+        return settings.timeouts.write
+
+    def _has_excuse(self) -> bool:
+        """A pong that did not come says nothing while this side does not read, or while the ping
+        still waits behind output that the client takes slowly."""
+        connection = self.connection
+        return bool(self._held or (connection.queued and connection.progress_at > self._pinged_at))
+
     def drain(self, retry_ms: tuple[int, int]) -> None:
         pass
 
     def restart(self) -> None:
-        self.close(RESTART)
+        if not self._leaving:
+            self._leaving = True
+            self.hold()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close, once everything is answered that the client has asked for."""
+        if self.unanswered and not self.gone:
+            self._context.loop.call_later(0.01, self._leave)
+        else:
+            self.close(RESTART)
+            self.release()  # to hear the answer to the close frame
 
 
 _PING = frames.encode(Opcode.PING, b"")
@@ -291,7 +345,7 @@ class V1Client(WebSocketClient):
             self.connection.write(data[: len(data) // 2])
             self.connection.flush()
             failpoints.act("worker.mid_write")
-        self.connection.write(data)
+        self.write(data)
 
     def ping(self) -> bytes:
         rooms = self._context.rooms
@@ -372,7 +426,7 @@ class TextClient(_DialectClient):
         self.say(data.decode())
 
     def tell_problem(self, text: str) -> None:
-        self.connection.write(frames.encode_text(f"wsd: {text}".encode()))
+        self.write(frames.encode_text(f"wsd: {text}".encode()))
 
 
 class _Html:
@@ -418,7 +472,7 @@ class TornadoClient(_DialectClient):
         super().on_open()
 
     def greet(self) -> None:
-        self.connection.write(frames.encode_text(self.guest.uid.encode()))
+        self.write(frames.encode_text(self.guest.uid.encode()))
 
     def on_text(self, data: bytes) -> None:
         try:
@@ -429,7 +483,7 @@ class TornadoClient(_DialectClient):
         self.say(said.message)
 
     def tell_problem(self, text: str) -> None:
-        self.connection.write(frames.encode_text(self.encoding.render(0, "", "wsd", text)))
+        self.write(frames.encode_text(self.encoding.render(0, "", "wsd", text)))
 
 
 class EchoClient(WebSocketClient):
@@ -442,7 +496,7 @@ class EchoClient(WebSocketClient):
         self.guest = Guest("", "", "", 0.0)
 
     def on_text(self, data: bytes) -> None:
-        self.connection.write(frames.encode_text(data))
+        self.write(frames.encode_text(data))
 
     def on_binary(self, data: bytes) -> None:
-        self.connection.write(frames.encode(Opcode.BINARY, data))
+        self.write(frames.encode(Opcode.BINARY, data))
