@@ -102,7 +102,7 @@ DEFAULTS = {
     "log.format": "text",
 }
 
-RESTART = {"listen", "admin", "workers", "state", "runtime"}
+RESTART = {"listen", "admin", "state", "runtime"}
 
 
 @pytest.fixture

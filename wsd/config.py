@@ -393,7 +393,6 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
         Key(
             Workers(),
             "Processes that serve clients; auto is one for each CPU.",
-            restart=True,
             documented="auto",
         ),
     ] = msgspec.field(default_factory=usable_cpus)

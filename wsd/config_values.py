@@ -245,18 +245,21 @@ class RoomName(Kind[str]):
         return plain_or_quoted(value)
 
 
+MAX_WORKERS = 64
+
+
 class Workers(Kind[int]):
     name = "a whole number of processes, or auto"
     unit = "processes"
-    bounds = "1 to 64"
+    bounds = f"1 to {MAX_WORKERS}"
 
     def read(self, node: Scalar) -> int:
-        return usable_cpus() if node.text == "auto" else Count(1, 64, self.unit).read(node)
+        return usable_cpus() if node.text == "auto" else Count(1, MAX_WORKERS, self.unit).read(node)
 
 
 def usable_cpus() -> int:
     """How many workers `auto` means: the CPUs this process may use, 64 at most."""
-    return max(1, min(64, len(os.sched_getaffinity(0))))
+    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))
 
 
 class Path(Kind[str]):

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from enum import Enum
+from functools import partial
 
 import msgspec
 import setproctitle
@@ -21,6 +22,7 @@ from wsd import child, failpoints, logs
 from wsd.chat.identity import load_secret, secret_path
 from wsd.child import CANNOT_START, Child, Work
 from wsd.config import ConfigError, Settings, needs_restart
+from wsd.config_values import MAX_WORKERS
 from wsd.hub.log import open_log
 from wsd.hub.server import Hub
 from wsd.metrics import M, Scoreboard
@@ -40,6 +42,8 @@ BACKOFF_S = (0.1, 30.0)
 BOOT_TRIES = 5
 """Deaths before the first ``ready`` of all after which the daemon gives up."""
 HUB_STOP_S = 5.0
+STEER_S = 1.0
+"""How long a worker that is to go still serves after new connections are kept from it."""
 
 
 class CannotStart(Exception):
@@ -63,6 +67,7 @@ class Slot:
         self.control: socket.socket | None = None
         self.started_at = 0.0
         self.deaths = 0
+        self.retiring = False
         self.beat = 0.0
         self.beat_seen_at = 0.0
         self.aborted_at = 0.0
@@ -86,6 +91,10 @@ class Slot:
         )
 
 
+def _worker_slot(index: int) -> Slot:
+    return Slot(f"worker {index}")
+
+
 class Master:
     """``reload`` reads the configuration again, and raises ConfigError; ``keep_from_children``
     are descriptors that only the master may hold."""
@@ -103,8 +112,10 @@ class Master:
         self._private = keep_from_children
         self._phase = Phase.STARTING
         self._notifier = Notifier()
-        self._slots = [Slot("hub")] + [Slot(f"worker {i}") for i in range(settings.workers)]
-        self._scoreboard = Scoreboard(["master"] + [slot.name for slot in self._slots])
+        self._slots = [Slot("hub")] + [_worker_slot(i) for i in range(settings.workers)]
+        # Rows for all the workers that a reload may ask for: memory can be shared only now.
+        possible = [_worker_slot(i).name for i in range(MAX_WORKERS)]
+        self._scoreboard = Scoreboard(["master", "hub", *possible])
         self._row = self._scoreboard.row("master")
         self._public: list[list[socket.socket]] = []
         self._admin: list[socket.socket] = []
@@ -120,6 +131,7 @@ class Master:
     def run(self) -> int:
         """Serve until told to stop; returns the exit status.  Raises CannotStart."""
         setproctitle.setproctitle("wsd: master")
+        os.umask(0o077)  # what the daemon writes is nobody else's business
         self._row[M.PID] = os.getpid()
         self._row[M.STARTED_AT] = time.time()
         self._row[M.STARTS] = self._row[M.READY] = 1
@@ -170,11 +182,12 @@ class Master:
 
     def _bind(self, host: str, port: int, path: str, count: int = 0) -> list[socket.socket]:
         if path:  # connections to a Unix socket are not spread by the kernel: all workers share it
-            return [self._bind_unix(path)]
+            # Who may connect to a public one is said by the directory that it is in.
+            return [self._bind_unix(path, 0o600 if count else 0o666)]
         return listener.bind_tcp(host, port, count or self._settings.workers)
 
-    def _bind_unix(self, path: str) -> socket.socket:
-        sock = listener.bind_unix(path)
+    def _bind_unix(self, path: str, mode: int = 0o600) -> socket.socket:
+        sock = listener.bind_unix(path, mode)
         self._unix_paths.append(path)
         return sock
 
@@ -334,6 +347,8 @@ class Master:
             logs.info if expected else logs.error,
             "exited", child=slot.name, how=how, lived_s=round(lived_s, 1),
         )  # fmt: skip
+        if slot.retiring:
+            self._retired(slot)
         if expected and not slot.is_hub:
             self._go_on_stopping()
         elif self._phase is Phase.STOPPING_HUB:
@@ -344,7 +359,7 @@ class Master:
             logs.event(logs.error, "giving_up", child=slot.name)
             self._exit_status = 1
             self._begin_stop(now=True)
-        else:
+        elif not slot.retiring:
             self._respawn_later(slot, lived_s if was_ready else 0.0)
 
     def _respawn_later(self, slot: Slot, lived_s: float) -> None:
@@ -417,6 +432,8 @@ class Master:
             settings = self._reload_settings()
             load_secret(secret_path(settings))
             fixed = needs_restart(self._settings, settings)
+            if not fixed:
+                self._resize(settings.workers)
         except (ConfigError, OSError, ValueError) as error:
             self._refuse_reload(str(error))
         else:
@@ -425,6 +442,43 @@ class Master:
             else:
                 self._apply(settings)
         self._notifier.ready(self._scoreboard.note)
+
+    def _resize(self, workers: int) -> None:
+        """Have so many workers from now on.  Raises OSError, with nothing changed."""
+        there = len(self._slots) - 1
+        if workers == there:
+            return
+        if any(slot.retiring for slot in self._slots):
+            raise OSError(f"workers: going down to {there} is not finished yet; try again")
+        shared = [group for group in self._public if group[0].family != socket.AF_UNIX]
+        if workers > there:
+            more = [listener.more_tcp(group[0], workers - there) for group in shared]
+            for group, sockets in zip(shared, more, strict=True):
+                group += sockets
+            for i in range(there, workers):
+                slot = _worker_slot(i)
+                self._slots.append(slot)
+                # After the new settings have been put in force, which it is to start with.
+                self._loop.call_later(0, partial(self._spawn, slot))
+            return
+        for group in shared:
+            listener.steer(group[0], workers)
+        for slot in self._slots[workers + 1 :]:
+            slot.retiring = True
+            # What is on its way to it still arrives, and is served, before it is told.
+            self._loop.call_later(STEER_S, partial(self._order, slot, child.DRAIN))
+
+    def _retired(self, slot: Slot) -> None:
+        self._scoreboard.row(slot.name)[M.STARTS] = 0
+        if any(other.pid for other in self._slots if other.retiring):
+            return
+        self._slots = [other for other in self._slots if not other.retiring]
+        workers = len(self._slots) - 1
+        for group in self._public:
+            if group[0].family != socket.AF_UNIX:
+                while len(group) > workers:  # from the end: the kernel fills a gap with the last
+                    group.pop().close()
+                listener.steer(group[0], 0)
 
     def _refuse_reload(self, problem: str) -> None:
         self._row[M.RELOADS_FAILED] += 1

@@ -118,6 +118,10 @@ class Scoreboard:
         for name in self.names:
             yield name, self.row(name)
 
+    def used_rows(self) -> Iterator[tuple[str, Row]]:
+        """The rows of processes that there are."""
+        return ((name, row) for name, row in self.rows() if row[M.STARTS])
+
     @property
     def note(self) -> str:
         """What the master last reported: the outcome of the last reload."""
@@ -131,7 +135,7 @@ class Scoreboard:
 
     def collect(self) -> Iterator[Metric]:
         """All rows in prometheus-client's terms, a label for the process."""
-        rows = list(self.rows())
+        rows = list(self.used_rows())
         for cell, name, kind, text in EXPORTED:
             family = kind(name, text, labels=["process"])  # type: ignore[call-arg]
             for process, row in rows:

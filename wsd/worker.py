@@ -101,7 +101,11 @@ class Worker:
         self, router: Router, tls: TlsContext | None
     ) -> Callable[[socket.socket, str], None]:
         def accept(sock: socket.socket, peer: str) -> None:
-            HttpClient(self.context, router, sock, peer, tls)
+            try:
+                HttpClient(self.context, router, sock, peer, tls)
+            except OSError as error:  # with TLS: it was reset while it waited to be accepted
+                logs.event(logs.debug, "gone_at_once", detail=str(error))
+                sock.close()
 
         return accept
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
+from typing import Any
 
 from wsd.net.loop import READ, Loop
 
@@ -15,6 +18,12 @@ BACKLOG = 4096
 # tries again and again burns a whole core.  A pause costs the newcomer this much, nobody else.
 PAUSE_S = 0.25
 ACCEPTS_PER_TURN = 64
+
+# Linux's numbers, which the socket module does not have.
+_SO_ATTACH_REUSEPORT_CBPF = 51
+_SO_DETACH_REUSEPORT_BPF = 68
+_LOAD, _MODULO, _RETURN_A = 0x20, 0x94, 0x16  # BPF_LD|BPF_W|BPF_ABS, BPF_ALU|BPF_MOD|BPF_K, ...
+_RANDOM = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
 
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -31,7 +40,16 @@ def bind_tcp(host: str, port: int, count: int) -> list[socket.socket]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _only_v6(probe, family)
         probe.bind((host, port))
-        port = probe.getsockname()[1]
+        address = probe.getsockname()
+    return _listen(family, address, count)
+
+
+def more_tcp(listener: socket.socket, count: int) -> list[socket.socket]:
+    """``count`` more sockets on the address of ``listener``.  Raises OSError."""
+    return _listen(listener.family, listener.getsockname(), count)
+
+
+def _listen(family: int, address: tuple[Any, ...], count: int) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -40,7 +58,7 @@ def bind_tcp(host: str, port: int, count: int) -> list[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             _only_v6(listener, family)
-            listener.bind((host, port))
+            listener.bind(address)
             listener.listen(BACKLOG)
             listener.setblocking(False)
     except OSError:
@@ -50,7 +68,27 @@ def bind_tcp(host: str, port: int, count: int) -> list[socket.socket]:
     return listeners
 
 
-def _only_v6(sock: socket.socket, family: socket.AddressFamily) -> None:
+def steer(listener: socket.socket, count: int) -> None:
+    """Give new connections to the first ``count`` sockets of the listener's address only.
+
+    Closing a listener resets what waits in its backlog, and there is no moment in which it can be
+    known to be empty, unless nothing new comes in.  So the kernel is told first, by a program
+    of three instructions that picks one of the first ``count`` at random (socket(7),
+    SO_ATTACH_REUSEPORT_CBPF).  0 gives all sockets their share again.  Raises OSError.
+    """
+    if not count:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+        return
+    program = b"".join(
+        struct.pack("=HBBI", code, 0, 0, k)
+        for code, k in ((_LOAD, _RANDOM), (_MODULO, count), (_RETURN_A, 0))
+    )
+    kept = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", 3, ctypes.addressof(kept))  # struct sock_fprog
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, header)
+
+
+def _only_v6(sock: socket.socket, family: int) -> None:
     # "[::]:80" beside "0.0.0.0:80" must not be a conflict.
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -132,30 +170,35 @@ class Acceptor:
         """Accept what waits already, then no more."""
         if self._stopped:
             return
-        if self._active:
-            self._on_ready(READ)
+        while self._active and self._accept_some():
+            pass
         self._stopped = True
         if self._active:
             self._active = False
             self._loop.remove(self._listener)
 
     def _on_ready(self, _mask: int) -> None:
+        self._accept_some()
+
+    def _accept_some(self) -> bool:
+        """Accept a turn's worth; returns whether there may be more."""
         for _ in range(ACCEPTS_PER_TURN):
             if not self._active:
-                return
+                return False
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._pause()
                     if self._on_short is not None:
                         self._on_short(error)
-                    return
+                    return False
                 continue  # ECONNABORTED and the like: that peer is gone, the next one may not be
             sock.setblocking(False)
             if self._tcp:
                 # Without it Nagle's algorithm holds back small answers for up to 40 ms.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._on_accept(sock, address[0] if self._tcp else "")
+        return True

@@ -11,6 +11,9 @@ from wsd.net.loop import READ, WRITE, Loop
 
 TlsContext = ssl.SSLContext
 
+RECORD_BYTES = 16 * 1024
+"""The most that one record holds (RFC 8446, 5.1)."""
+
 
 def make_context(certificate: str, key: str) -> TlsContext:
     """TLS 1.2 and 1.3 for one certificate.  Raises OSError (ssl.SSLError is one)."""
@@ -23,7 +26,7 @@ def make_context(certificate: str, key: str) -> TlsContext:
 
 
 class TlsConnection(Connection):
-    """The same connection with records in between.
+    """The same connection with records in between.  Raises OSError if the peer is gone already.
 
     OpenSSL may want to read in order to write and the reverse.  Both are answered like an empty
     socket: the loop comes back when there is more, and a write is tried again with the same
@@ -88,12 +91,18 @@ class TlsConnection(Connection):
             return b""
 
     def _send(self, data: bytes | memoryview) -> int:
+        """A record at a time: of a larger write OpenSSL tells nothing before all of it is out, and
+        a slow reader would look like one that has stopped."""
         if not self._secured:
             raise BlockingIOError
+        rest, sent = memoryview(data), 0
         try:
-            return self._tls.send(data)
+            while sent < len(rest):
+                sent += self._tls.send(rest[sent : sent + RECORD_BYTES])
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
+            if not sent:
+                raise BlockingIOError from None
+        return sent
 
     def _shutdown(self) -> None:
         """Say close_notify, then close our half as any other connection does."""

@@ -167,7 +167,7 @@ class AdminRouter:
     # -- calls
 
     def _info(self, _arguments: dict[str, Any], answer: Answer) -> None:
-        rows = dict(self._context.scoreboard.rows())
+        rows = dict(self._context.scoreboard.used_rows())
         master = rows["master"]
         answer(
             200,
