@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 import setproctitle
@@ -34,7 +34,6 @@ CANNOT_START = 75
 """Exit status of a child that will not start better the next time."""
 
 _PR_SET_PDEATHSIG = 1
-_MAX_ORDER = 4 * 1024 * 1024
 
 
 class Work(Protocol):
@@ -102,22 +101,39 @@ class Child:
 
     def _obey(self, work: Work) -> None:
         try:
-            order = self._master.recv(_MAX_ORDER)
+            order, fds, _, _ = socket.recv_fds(self._master, 64, 1)
         except BlockingIOError:
             return
         except OSError:
-            order = b""
+            order, fds = b"", []
         if not order:  # the master is dead; nobody would replace or stop this process
             logs.event(logs.error, "master_lost")
             os._exit(1)
-        if order[:1] == RELOAD:
-            settings = msgspec.msgpack.decode(order[1:], type=Settings)
+        if order == RELOAD:
+            settings = _unpacked(fds[0])
             logs.setup(settings.log.level, settings.log.format, self.name)
             work.apply(settings)
         elif order == DRAIN:
             work.drain()
         elif order == STOP:
             work.stop_now()
+
+
+def packed(settings: Settings) -> BinaryIO:
+    """A file in memory with ``settings``; sent as a descriptor, so that no length is too long."""
+    file = os.fdopen(os.memfd_create("settings", os.MFD_CLOEXEC), "wb")
+    file.write(msgspec.msgpack.encode(settings))
+    file.flush()
+    return file
+
+
+def _unpacked(fd: int) -> Settings:
+    try:
+        # The offset is shared with all others who got the file.
+        data = os.pread(fd, os.fstat(fd).st_size, 0)
+    finally:
+        os.close(fd)
+    return msgspec.msgpack.decode(data, type=Settings)
 
 
 def _die_with_parent() -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection
 from enum import Enum
 from functools import partial
 
-import msgspec
 import setproctitle
 
 from wsd import child, failpoints, logs
@@ -86,9 +85,9 @@ class Slot:
         self.deaths += 1
         if self.deaths == 1:
             return 0.0
-        return float(min(BACKOFF_S[0] * 2 ** (self.deaths - 2), BACKOFF_S[1])) * random.uniform(
-            0.5, 1.5
-        )
+        doublings = min(self.deaths - 2, 20)  # a float ends at 2 ** 1024, and nights are long
+        delay_s: float = min(BACKOFF_S[0] * 2**doublings, BACKOFF_S[1])
+        return delay_s * random.uniform(0.5, 1.5)
 
 
 def _worker_slot(index: int) -> Slot:
@@ -144,7 +143,8 @@ class Master:
                 (signal.SIGCHLD, self._on_sigchld),
             ):
                 self._loop.on_signal(signum, callback)
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            for signum in (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(signum, signal.SIG_IGN)  # what rotates logs may well send them
             logs.event(logs.info, "starting", pid=os.getpid(), workers=self._settings.workers)
             for slot in self._slots:
                 self._spawn(slot)
@@ -403,6 +403,7 @@ class Master:
             logs.event(logs.error, "hung", child=slot.name, pid=slot.pid, silent_s=HUNG_S)
             slot.aborted_at = now
             self._kill(slot, signal.SIGABRT)
+            self._kill(slot, signal.SIGCONT)  # a stopped process leaves no dump
 
     def _kill(self, slot: Slot, signum: signal.Signals) -> None:
         if slot.pid:
@@ -489,18 +490,18 @@ class Master:
     def _apply(self, settings: Settings) -> None:
         self._settings = settings
         logs.setup(settings.log.level, settings.log.format, "master")
-        order = child.RELOAD + msgspec.msgpack.encode(settings)
-        for slot in self._slots:
-            self._order(slot, order)
+        with child.packed(settings) as file:
+            for slot in self._slots:
+                self._order(slot, child.RELOAD, (file.fileno(),))
         self._row[M.RELOADS] += 1
         self._scoreboard.note = "configuration reloaded"
         logs.event(logs.info, "reloaded")
 
-    def _order(self, slot: Slot, order: bytes) -> None:
+    def _order(self, slot: Slot, order: bytes, fds: tuple[int, ...] = ()) -> None:
         if slot.control is None:
             return
         try:
-            slot.control.send(order)
+            socket.send_fds(slot.control, [order], fds)
         except OSError as error:
             # Its replacement is forked with what is in force.
             logs.event(logs.error, "order_failed", child=slot.name, detail=str(error))

@@ -211,16 +211,26 @@ class Commands:
         self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]
     ) -> None:
         """Hold the client until all rooms can be entered, then enter them in one step."""
-        missing = len(wanted)
         client.hold()
+        self._go_on_preparing(client, wanted, done)
+
+    def _go_on_preparing(
+        self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]
+    ) -> None:
+        missing = len(wanted)
 
         def prepared() -> None:
             nonlocal missing
             missing -= 1
-            if not missing:
-                if not client.gone:
-                    done()
+            if missing:
+                return
+            if client.gone:
                 client.release()
+            elif all(self._rooms.is_there(name) for name in wanted):
+                done()
+                client.release()
+            else:
+                self._go_on_preparing(client, wanted, done)
 
         for name, after in wanted.items():
             self._rooms.prepare(name, after, prepared)

@@ -118,9 +118,13 @@ class Position(msgspec.Struct, frozen=True):
         return f"{self.epoch}.{self.seq}"
 
 
-@lru_cache(maxsize=1024)
 def parse_position(text: str) -> Position | None:
     """``"k3f9x2.1234"``; None for anything else, which is answered as a position out of reach."""
+    return _parse_position(text) if len(text) <= 64 else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_position(text: str) -> Position | None:
     epoch, dot, seq = text.rpartition(".")
     if not dot or not epoch.isalnum() or not 1 <= len(seq) <= 18:
         return None

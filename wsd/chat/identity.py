@@ -16,6 +16,8 @@ from wsd.config import Settings
 NAME_LENGTH = (2, 24)
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1, which look alike
 _TAG_BYTES = 16
+# Letters and marks that show nothing: Hangul and Khmer fillers, the empty Braille cell, CGJ.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 _ADJECTIVES = (
     "Amber Bold Brave Bright Calm Clever Coral Cosy Crisp Curious Daring Eager Fair Fleet Gentle "
@@ -52,7 +54,8 @@ def clean_name(raw: str) -> str:
     name = " ".join(unicodedata.normalize("NFKC", raw[:200]).split())
     if not NAME_LENGTH[0] <= len(name) <= NAME_LENGTH[1]:
         raise NameProblem(f"a name has {NAME_LENGTH[0]} to {NAME_LENGTH[1]} characters")
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp") for c in name):
+    kinds = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+    if any(c in _BLANK or unicodedata.category(c) in kinds for c in name):
         raise NameProblem("a name has no control or invisible characters")
     marks = [unicodedata.category(c) in ("Mn", "Me") for c in name]
     if any(marks[i] and marks[i + 1] and marks[i + 2] for i in range(len(marks) - 2)):
@@ -77,7 +80,7 @@ class Tokens:
 
     def make(self, uid: str, name: str, now: float) -> str:
         claims = msgspec.msgpack.encode(Claims(uid, name, int(now)))
-        return base64.urlsafe_b64encode(claims + self._tag(claims)).rstrip(b"=").decode()
+        return _text(claims + self._tag(claims))
 
     def read(self, token: str, now: float) -> Claims | None:
         """What a genuine token that is not too old says; None for every other."""
@@ -85,6 +88,8 @@ class Tokens:
             return None
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            if _text(raw) != token:  # of all spellings that base64 has for the same bytes, one
+                return None
             claims, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
             if not hmac.compare_digest(tag, self._tag(claims)):
                 return None
@@ -95,6 +100,10 @@ class Tokens:
 
     def _tag(self, claims: bytes) -> bytes:
         return hmac.digest(self.secret, claims, hashlib.sha256)[:_TAG_BYTES]
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def secret_path(settings: Settings) -> str:
@@ -119,6 +128,10 @@ def load_secret(path: str) -> bytes:
 def _make_secret(path: str) -> bytes:
     secret = secrets.token_hex(32).encode()
     temporary = f"{path}.{os.getpid()}"
+    try:
+        os.unlink(temporary)  # of a process that died in here; in a container all have one number
+    except FileNotFoundError:
+        pass
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(secret + b"\n")

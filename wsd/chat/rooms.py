@@ -28,6 +28,9 @@ from wsd.metrics import M, Row
 RING_SPARE = 256
 """Events that a ring holds beyond what one recovery may need."""
 
+SHARED_CHUNKS = 16
+"""Joined events that a room keeps for the next one who asks for the same."""
+
 FEED_EVENTS = 100
 """Events that one step of feeding brings to a member that is behind."""
 
@@ -150,10 +153,14 @@ class Room:
         self._chunks.clear()
 
     def prepend(self, rows: list[tuple[int, bytes]]) -> None:
-        """Let the ring reach further back, if ``rows`` end where it begins."""
-        if rows and rows[-1][0] == self.first - 1:
-            self.ring[:0] = [Event(seq, json) for seq, json in rows]
-            self.first = rows[0][0]
+        """Let the ring reach further back, if ``rows`` lead up to where it begins.
+
+        Another answer may have been here first: what the ring has already is left out.
+        """
+        older = [row for row in rows if row[0] < self.first]
+        if older and older[-1][0] == self.first - 1:
+            self.ring[:0] = [Event(seq, json) for seq, json in older]
+            self.first = older[0][0]
 
     def _apply(self, change: Event) -> None:
         """Show the changed message to later readers of the ring, as the log does."""
@@ -190,6 +197,8 @@ class Room:
         if data is None:
             part = self.ring[after + 1 - self.first :]
             data = b"".join([event.encoded(encoding) for event in part])
+            if len(self._chunks) >= SHARED_CHUNKS:
+                self._chunks.clear()
             self._chunks[encoding, after] = data
         return data
 
@@ -258,6 +267,8 @@ class Rooms:
     def prepare(self, name: str, after: str | None, done: Callable[[], None]) -> None:
         """Call ``done`` once the room can be entered from ``after`` without asking the hub."""
         room = self._rooms.get(name) or self._open(name)
+        if room.empty_at is not None:
+            room.empty_at = self._clock()  # ``sweep`` must not take it away meanwhile
         if not room.ready:
             room.waiting.append(lambda: self.prepare(name, after, done))
             return
@@ -266,6 +277,12 @@ class Rooms:
             done()
         else:
             self._reach_back(room, start, done)
+
+    def is_there(self, name: str) -> bool:
+        """Whether a room that was prepared is so still.  With several, one may have been let go,
+        or the log replaced, while another was waited for."""
+        room = self._rooms.get(name)
+        return room is not None and room.ready
 
     def _open(self, name: str) -> Room:
         room = self._rooms[name] = Room(name)
@@ -338,9 +355,11 @@ class Rooms:
         room.empty_at = None
         self._spread(room)  # to those who were here before: the newcomer has these events below
         data = room.chunk(member.encoding, entry.start)
-        if data:
-            member.deliver(data)
-        room.add(member)
+        if not data or member.deliver(data):
+            room.add(member)
+        else:  # it has too much waiting from its other rooms
+            room.behind[member] = entry.start
+            member.feed(b"")
         self._row[M.MEMBERS] += 1
         if member.guest is not None:
             self._count(room, member.guest)
@@ -387,7 +406,9 @@ class Rooms:
         """Let go of rooms that have been empty for a while.  Call every few seconds."""
         limit = self._clock() - EMPTY_ROOM_S
         for room in list(self._rooms.values()):
-            if room.empty_at is not None and room.empty_at < limit and not room.waiting:
+            if room.empty_at is not None and room.empty_at < limit and not (
+                room.waiting or room.reads
+            ):
                 del self._rooms[room.name]
                 self._hub.tell(wire.Unsubscribe(room.name))
         self._row[M.ROOMS] = len(self._rooms)
@@ -487,7 +508,9 @@ class Rooms:
             waiting, room.waiting = room.waiting, []
             for callback in waiting:
                 callback()
-        elif frame.events and frame.events[0][0] > room.head + 1:
+        elif frame.head > room.head and (
+            not frame.events or frame.events[0][0] > room.head + 1
+        ):
             self._jump(room, frame)
         else:
             for seq, json in frame.events:

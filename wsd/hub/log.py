@@ -28,6 +28,9 @@ SUSPECT = "wsd.suspect"
 DEDUP_S = 24 * 3600.0
 """How long (uid, cid) are remembered: far longer than any client tries again."""
 
+CACHED_ROOMS = 50_000
+"""Rooms whose bounds are kept in memory."""
+
 TRIM_ROWS = 500
 """Rows that retention removes in one step, so that no publish waits long for it."""
 
@@ -127,7 +130,7 @@ class Log:
     def _prepare(self, durability: str) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode = WAL")
-        self.set_durability(durability)
+        self._synchronous("full")  # what begins a life of the log must not be forgotten
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA secure_delete = ON")  # what a guest deletes is gone from the file too
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -168,6 +171,11 @@ class Log:
 
     def set_durability(self, durability: str) -> None:
         """``full`` or ``normal`` from the next commit on."""
+        self._synchronous("full")  # this note itself, and all that was not synced before it
+        self._put("durability", durability)
+        self._synchronous(durability)
+
+    def _synchronous(self, durability: str) -> None:
         # FULL syncs the write-ahead log at each commit, NORMAL only at checkpoints.
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
 
@@ -187,8 +195,8 @@ class Log:
             self._put("epoch", _new_epoch())
         self._put("boot", boot)
         self._put("clean", "no")
-        self._put("durability", durability)
         db.execute("COMMIT")
+        self.set_durability(durability)
 
     def _meta(self, key: str) -> str:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -233,10 +241,10 @@ class Log:
             failpoints.hit("hub.before_commit")
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             for name in touched:  # their counters ran ahead of the file
                 self._rooms.pop(name, None)
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
         if touched:
             self._commits += 1
@@ -341,8 +349,8 @@ class Log:
         room = _Room(row[0], row[1], row[2], 1) if row else _Room(0, 0, 0.0, 1)
         if row:
             room.oldest = self._find_oldest(room)
-        if len(self._rooms) > 50_000:
-            self._rooms.clear()
+        if len(self._rooms) >= CACHED_ROOMS and not self._db.in_transaction:
+            self._rooms.clear()  # not in mid-batch, which has numbers that the file has not
         self._rooms[name] = room
         return room
 

@@ -33,6 +33,9 @@ ANSWER_QUEUE = 1024 * 1024
 """Bytes waiting for one worker beyond which its questions wait.  A page of history is thousands
 of times as long as the question: answered all at once, a few guests could fill ``LINK_QUEUE``."""
 
+ROWS_BYTES = 4 * 1024 * 1024
+"""Events that one answer brings, at most: the link takes no frame of any length."""
+
 TRIM_S = 0.2
 """Time between two steps of retention."""
 
@@ -90,6 +93,11 @@ class RefusedSenders:
         if (link, draft.uid) not in self._first:
             self._first[link, draft.uid] = (draft.cid, self._clock() + 2 * wire.RETRY_S)
 
+    def expire(self) -> None:
+        """Call now and then: some never come back."""
+        now = self._clock()
+        self._first = {key: entry for key, entry in self._first.items() if entry[1] > now}
+
     def would_overtake(self, link: int, draft: Draft) -> bool:
         refused = self._first.get((link, draft.uid))
         if refused is None:
@@ -99,6 +107,16 @@ class RefusedSenders:
             return True
         del self._first[link, draft.uid]
         return False
+
+
+def _fitting(rows: list[tuple[int, bytes]], *, newest: bool) -> list[tuple[int, bytes]]:
+    """Those of ``rows`` that fit into one answer, from one end of them; one at least."""
+    size = 0
+    for count, (_, json) in enumerate(reversed(rows) if newest else rows):
+        size += len(json)
+        if size > ROWS_BYTES and count:
+            return rows[-count:] if newest else rows[:count]
+    return rows
 
 
 def _done(n: int, stored: Stored) -> wire.Done:
@@ -128,6 +146,7 @@ class Hub:
         loop.at_turn_end += [self._end_turn, self.flusher.flush]
         self._acceptor = Acceptor(loop, listener, self._on_accept)
         loop.every(TELL_S, self._presence.tick)
+        loop.every(wire.RETRY_S, self._refused.expire)
         loop.every(TRIM_S, self._trim)
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
             wire.Subscribe: self._subscribe,
@@ -294,6 +313,7 @@ class Hub:
         rows = self.log.events(room, after, head + 1, head - after) if head > after else []
         online = self._presence.online(room)
         people = list(self._presence.people(room)) if online <= NAMES_UP_TO else None
+        rows = _fitting(rows, newest=True)
         link.send(wire.encode(wire.Subscribed(room, head, oldest, rows, online, people)))
 
     def _unsubscribe(self, link: Link, frame: wire.Unsubscribe) -> None:
@@ -310,9 +330,12 @@ class Hub:
     def _read(self, link: Link, frame: wire.Read) -> None:
         more = False
         if frame.messages:
-            rows, more = self.log.messages(frame.room, frame.before, frame.limit)
+            found, more = self.log.messages(frame.room, frame.before, frame.limit)
+            rows = _fitting(found, newest=True)
+            more = more or len(rows) < len(found)
         else:
-            rows = self.log.events(frame.room, frame.after, frame.before, frame.limit)
+            found = self.log.events(frame.room, frame.after, frame.before, frame.limit)
+            rows = _fitting(found, newest=False)
         oldest, _ = self.log.bounds(frame.room)
         link.send(wire.encode(wire.Rows(frame.n, oldest, rows, more)))
 
@@ -372,8 +395,7 @@ class Hub:
             if self._trim_room(name):
                 self._over_size.add(name)
         self._age_cursor = names[-1] if names else ""
-        if not names:
-            self.log.trim_sent()
+        self.log.trim_sent()  # each time: going round all rooms can take minutes
 
     # -- as a process
 
@@ -382,7 +404,10 @@ class Hub:
 
     def apply(self, settings: Settings) -> None:
         if settings.durability != self.settings.durability:
-            self.log.set_durability(settings.durability)
+            try:
+                self.log.set_durability(settings.durability)
+            except sqlite3.Error as error:
+                self._storage_trouble(error, "reload")
         self.settings = settings
 
     def drain(self) -> None:

@@ -94,6 +94,11 @@ class Connection:
         if mask & READ and self.state is not State.CLOSED:
             self._on_readable()
 
+    def receive(self) -> None:
+        """Take what has arrived, without waiting for the loop to come to it."""
+        if self.state is State.OPEN and self._events & READ and self.ready:
+            self._on_readable()
+
     def _on_readable(self) -> None:
         try:
             data = self._receive()

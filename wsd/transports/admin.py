@@ -26,6 +26,9 @@ from wsd.protocol.http import HttpError, Request, response
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 
+SILENT_S = 3.0
+"""Silence of the hub, whose heart beats every second, after which this daemon is not ready."""
+
 _STATUS = {"storage": 503, "busy": 503}
 Answer = Callable[[int, Any], None]
 
@@ -52,6 +55,7 @@ class TailClient:
         self._context = context
         self._room = room
         self._inside = False
+        self._gone = False
         _, self._group = client.take_over()
         self.connection = client.connection
         self.connection.on_data = lambda data: None
@@ -64,6 +68,8 @@ class TailClient:
         context.rooms.prepare(room, None, self._enter)
 
     def _enter(self) -> None:
+        if self._gone:
+            return
         rooms = self._context.rooms
         rooms.admit(self._room, self, rooms.entry(self._room, self, None))
         self._inside = True
@@ -89,6 +95,7 @@ class TailClient:
         self.connection.close(reason.name)
 
     def _on_gone(self, reason: str) -> None:
+        self._gone = True
         if self._inside:
             self._context.rooms.leave(self._room, self)
         self._context.dismiss(self)
@@ -129,7 +136,7 @@ class AdminRouter:
         elif path == "/metrics":
             body = self._context.scoreboard.exposition()
             headers = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
-            client.respond(response(200, headers, body, keep_alive=request.keep_alive))
+            client.respond(_answer(request, 200, headers, body))
         elif path.startswith("/api/v1/") and self._local:
             self._api(client, request, path.removeprefix("/api/v1/"))
         else:
@@ -138,7 +145,10 @@ class AdminRouter:
     def _not_ready(self) -> str:
         if self._context.draining:
             return "stopping"
-        return "" if self._context.link.up else "the hub is not in contact"
+        if not self._context.link.up:
+            return "the hub is not in contact"
+        beat = self._context.scoreboard.row("hub")[M.BEAT]
+        return "the hub does not answer" if self._context.loop.now - beat > SILENT_S else ""
 
     def _api(self, client: HttpClient, request: Request, name: str) -> None:
         arguments = _arguments(request)
@@ -211,13 +221,25 @@ class AdminRouter:
         self._context.link.publish(draft, done)
 
     def _rooms(self, _arguments: dict[str, Any], answer: Answer) -> None:
-        self._context.link.overview(lambda found: answer(200, {"rooms": found.value}))
+        self._context.link.overview(
+            lambda found: _answer_found(answer, found, lambda value: {"rooms": value})
+        )
 
     def _who(self, arguments: dict[str, Any], answer: Answer) -> None:
         room = _room(arguments)
         self._context.link.people(
-            room, lambda found: answer(200, {"room": room, "people": found.value})
+            room,
+            lambda found: _answer_found(answer, found, lambda v: {"room": room, "people": v}),
         )
+
+
+def _answer_found(
+    answer: Answer, found: wire.Answer | wire.Refused, put: Callable[[Any], dict[str, Any]]
+) -> None:
+    if isinstance(found, wire.Refused):
+        answer(_STATUS.get(found.code, 400), _error(found.code, found.message))
+    else:
+        answer(200, put(found.value))
 
 
 def _arguments(request: Request) -> dict[str, Any]:
@@ -252,11 +274,16 @@ def _error(code: str, message: str) -> dict[str, Any]:
 def _json(request: Request, status: int, value: Any) -> bytes:
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    return response(status, headers, body, keep_alive=request.keep_alive)
+    return _answer(request, status, headers, body)
 
 
 def _text(request: Request, status: int, text: str) -> bytes:
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
-    return response(
-        status, headers, text.encode(), keep_alive=request.keep_alive, head=request.method == "HEAD"
-    )
+    return _answer(request, status, headers, text.encode())
+
+
+def _answer(
+    request: Request, status: int, headers: list[tuple[str, str]], body: bytes
+) -> bytes:
+    head = request.method == "HEAD"
+    return response(status, headers, body, keep_alive=request.keep_alive, head=head)

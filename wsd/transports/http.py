@@ -229,6 +229,7 @@ class HttpClient:
             self._reject(HttpError(408, "body_timeout", "The request took too long."))
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
+        self.connection.receive()  # who has asked already is answered, and closed by that
         if not self._answering:
             self.close("restart")
 
