@@ -431,9 +431,9 @@ class Master:
         self._notifier.reloading()
         try:
             settings = self._reload_settings()
-            load_secret(secret_path(settings))
             fixed = needs_restart(self._settings, settings)
             if not fixed:
+                load_secret(secret_path(settings))
                 self._resize(settings.workers)
         except (ConfigError, OSError, ValueError) as error:
             self._refuse_reload(str(error))

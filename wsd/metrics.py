@@ -49,6 +49,7 @@ class M(IntEnum):
     LINK_UP = 27
     STARTED_AT = 28  # wall clock, seconds
     DRAINING = 29
+    READS = 30
 
 
 class Described(NamedTuple):
@@ -75,6 +76,7 @@ EXPORTED = (
     Described(M.COMMITS, "wsd_commits", CounterMetricFamily, "Transactions committed to the log"),
     Described(M.STORED, "wsd_stored", CounterMetricFamily, "Events stored in the log"),
     Described(M.DUPLICATES, "wsd_duplicates", CounterMetricFamily, "Retries found stored already"),
+    Described(M.READS, "wsd_reads", CounterMetricFamily, "Questions answered from the log"),
     Described(M.STORAGE_ERRORS, "wsd_storage_errors", CounterMetricFamily,
               "Transactions that the log refused"),
     Described(M.LINKS, "wsd_links", GaugeMetricFamily, "Workers connected to the hub"),

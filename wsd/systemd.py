@@ -16,7 +16,8 @@ class Notifier:
         """systemd kills the daemon if it is not fed for so long; 0 without a watchdog."""
 
     def ready(self, status: str) -> None:
-        self._send("READY=1", f"STATUS={status}")
+        # Each line is an assignment, so a status of several lines has to become one.
+        self._send("READY=1", f"STATUS={' '.join(status.splitlines())}")
 
     def reloading(self) -> None:
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(time.monotonic() * 1e6)}")

@@ -74,9 +74,10 @@ class Daemon:
             cwd=self.directory,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+        self.port = 0
         self._serving = threading.Event()
         threading.Thread(target=self._read_output, args=(self.process,), daemon=True).start()
-        if not self._serving.wait(READY_S) or self.process.poll() is not None:
+        if not self._serving.wait(READY_S) or not self.port:
             self.kill()
             raise AssertionError(f"the daemon did not start:\n{self.output}")
         return self

@@ -50,7 +50,8 @@ def requirements() -> list[str]:
 
 def build_wheels(directory: Path) -> Path:
     """A folder of wheels for the interpreter that bin/install takes: the box has no network."""
-    python = next(p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(p, os.X_OK))
+    places = ("/usr/bin/python3", "/usr/local/bin/python3")
+    python = next(place for place in places if os.access(place, os.X_OK))
     subprocess.run([python, "-I", "-m", "venv", directory / "venv"], check=True)
     pip = [directory / "venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
     subprocess.run(

@@ -77,7 +77,7 @@ def join() -> Iterator[Callable[..., V1]]:
     ) -> V1:  # fmt: skip
         client = V1(daemon.ws(), library=library)
         clients.append(client)
-        return client.hello({room: after for room in rooms} or None, **fields)
+        return client.hello(dict.fromkeys(rooms, after) or None, **fields)
 
     yield make
     for client in clients:

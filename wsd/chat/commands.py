@@ -19,6 +19,7 @@ from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
+from wsd.chat.reasons import INTERNAL
 from wsd.chat.rooms import Entry, Hub, Member, Rooms
 from wsd.chat.schema import (
     MAX_SEQ,
@@ -227,7 +228,7 @@ class Commands:
             if client.gone:
                 client.release()
             elif all(self._rooms.is_there(name) for name in wanted):
-                done()
+                self._carefully(client, done)
                 client.release()
             else:
                 self._go_on_preparing(client, wanted, done)
@@ -410,11 +411,20 @@ class Commands:
         def answer(outcome: Any) -> None:
             client.unanswered -= 1
             if not client.gone:
-                done(outcome)
+                self._carefully(client, lambda: done(outcome))
             if client.unanswered == MAX_UNANSWERED - 1:
                 client.release()
 
         ask(answer)
+
+    def _carefully(self, client: Client, call: Callable[[], None]) -> None:
+        """For what runs when the hub answers: a bug met by one client ends that client alone."""
+        try:
+            call()
+        except Exception:
+            self._row[M.ERRORS] += 1
+            logs.exception("client_failed", uid=client.guest.uid)
+            client.close(INTERNAL)
 
     # -- the rest
 

@@ -93,6 +93,7 @@ class Room:
         "_chunks",
         "behind",
         "empty_at",
+        "feeding",
         "first",
         "guests",
         "head",
@@ -122,6 +123,8 @@ class Room:
         self.pending: list[Event] = []
         self.live: dict[Encoding, dict[Member, None]] = {}
         self.behind: dict[Member, int] = {}
+        self.feeding: set[Member] = set()
+        """Members for which the log is being read."""
         self.guests: dict[str, int] = {}
         """Members of each guest that are here."""
         self.people: dict[str, str] | None = {}
@@ -264,19 +267,36 @@ class Rooms:
 
     # -- coming in: prepare, then entry and admit in one step of the loop, so nothing falls between
 
-    def prepare(self, name: str, after: str | None, done: Callable[[], None]) -> None:
-        """Call ``done`` once the room can be entered from ``after`` without asking the hub."""
+    def prepare(
+        self, name: str, after: str | None, done: Callable[[], None], questions: int = 0
+    ) -> None:
+        """Call ``done`` once the room can be entered from ``after`` without asking the hub.
+
+        ``questions`` is how often the hub has been asked about a position that is ahead of us.
+        """
         room = self._rooms.get(name) or self._open(name)
         if room.empty_at is not None:
             room.empty_at = self._clock()  # ``sweep`` must not take it away meanwhile
         if not room.ready:
             room.waiting.append(lambda: self.prepare(name, after, done))
             return
+        if questions < 2 and self._is_ahead(room, after):
+            # The client comes from a worker that has heard more than this one by now: true
+            # positions must not be refused for that.  Ask twice, since the first answer may be
+            # on its way already and older than the position.
+            room.waiting.append(lambda: self.prepare(name, after, done, questions + 1))
+            if len(room.waiting) == 1:
+                self._subscribe(room)
+            return
         start, _ = self._start(room, after)
         if start + 1 >= room.first or room.first <= room.oldest:
             done()
         else:
             self._reach_back(room, start, done)
+
+    def _is_ahead(self, room: Room, after: str | None) -> bool:
+        position = parse_position(after) if after is not None else None
+        return position is not None and position.epoch == self.epoch and position.seq > room.head
 
     def is_there(self, name: str) -> bool:
         """Whether a room that was prepared is so still.  With several, one may have been let go,
@@ -447,8 +467,14 @@ class Rooms:
         self._fed(room, member, data, min(position + FEED_EVENTS, room.head))
 
     def _feed_from_log(self, room: Room, member: Member, position: int) -> None:
+        if member in room.feeding:  # asked for by what drained it of another room's events
+            return
+        room.feeding.add(member)
+
         def on_rows(rows: Page) -> None:
+            room.feeding.discard(member)
             if room.behind.get(member) != position:
+                self.drained(room.name, member)
                 return
             if isinstance(rows, wire.Refused) or not rows.events:
                 member.close(RESYNC)
@@ -505,9 +531,6 @@ class Rooms:
         if not room.ready:
             room.fill(frame.head, frame.oldest, frame.events)
             room.ready = True
-            waiting, room.waiting = room.waiting, []
-            for callback in waiting:
-                callback()
         elif frame.head > room.head and (
             not frame.events or frame.events[0][0] > room.head + 1
         ):
@@ -515,6 +538,9 @@ class Rooms:
         else:
             for seq, json in frame.events:
                 self.on_event(frame.room, seq, json)
+        waiting, room.waiting = room.waiting, []
+        for callback in waiting:
+            callback()
 
     def _jump(self, room: Room, frame: wire.Subscribed) -> None:
         """More was missed than one answer brings: everybody here goes on from the log."""

@@ -328,6 +328,7 @@ class Hub:
                 del self._subscribers[room]
 
     def _read(self, link: Link, frame: wire.Read) -> None:
+        self._row[M.READS] += 1
         more = False
         if frame.messages:
             found, more = self.log.messages(frame.room, frame.before, frame.limit)

@@ -345,6 +345,7 @@ class V1Client(WebSocketClient):
             self.connection.write(data[: len(data) // 2])
             self.connection.flush()
             failpoints.act("worker.mid_write")
+            data = data[len(data) // 2 :]  # it was only stopped, and goes on
         self.write(data)
 
     def ping(self) -> bytes:

@@ -1,0 +1,179 @@
+"""Names that may be had, tokens that are believed, and the secret behind them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsd.chat.identity import (
+    NameProblem,
+    Tokens,
+    clean_name,
+    friendly_name,
+    load_secret,
+    new_uid,
+)
+
+NOW = 1_700_000_000.0
+SECRET = b"0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens(SECRET, 3600.0)
+
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("Ann", "Ann"),
+        ("  Ann   Lee ", "Ann Lee"),
+        ("Ａｎｎ", "Ann"),
+        ("ﬁfi", "fifi"),
+        ("张伟", "张伟"),
+        ("e\u0301le\u0300ve", "élève"),
+        ("Ann\tLee\n", "Ann Lee"),
+        ("👩 Ann", "👩 Ann"),
+        ("<b>Ann", "<b>Ann"),
+        ("x" * 24, "x" * 24),
+        ("नमस्ते", "नमस्ते"),
+        ("ข้าว", "ข้าว"),
+    ],
+)
+def test_names_as_they_will_be_shown(raw: str, clean: str) -> None:
+    assert clean_name(raw) == clean
+    assert clean_name(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", " ", "x", "x" * 25, "x" * 100_000, "Ann\0", "Ann\x1b[2J", "Ann\x7f", "Ann\x9b",
+     "\u202eAnn", "Ann\u200b", "A\u200dnn", "\ufeffAnn", "Ann\u2066x", "Ann\u00ad", "Ann\ue000",
+     "Ann\U000e0041", "Ann\u0378", "a" + "\u0301" * 9, "Z\u0336\u0310\u0313a", "ﷺ" * 3,
+     "\u3164\u3164", "Ann\u115f", "\u2800\u2800\u2800", "A\u034fn", "\uffa0\uffa0"],
+)  # fmt: skip
+def test_names_that_nobody_may_take(raw: str) -> None:
+    with pytest.raises(NameProblem):
+        clean_name(raw)
+
+
+@given(st.text(max_size=60))
+def test_a_clean_name_stays_as_it_is(raw: str) -> None:
+    try:
+        name = clean_name(raw)
+    except NameProblem:
+        return
+    assert clean_name(name) == name
+    assert len(name.splitlines()) == 1
+
+
+def test_names_and_uids_that_are_given() -> None:
+    assert all(clean_name(friendly_name()) for _ in range(200))
+    uids = {new_uid() for _ in range(500)}
+    assert len(uids) == 500
+    assert all(uid[0] == "g" and uid.isalnum() and uid.isascii() for uid in uids)
+
+
+# -- tokens
+
+
+def test_a_token_says_who(tokens: Tokens) -> None:
+    token = tokens.make("gabc", "Änn 张", NOW)
+    claims = tokens.read(token, NOW)
+    assert claims is not None
+    assert (claims.uid, claims.name, claims.time) == ("gabc", "Änn 张", int(NOW))
+    assert token.isascii() and "=" not in token and "+" not in token and "/" not in token
+
+
+def test_au_04_every_bit_counts(tokens: Tokens) -> None:
+    token = tokens.make("gabc", "Ann", NOW)
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    for at in range(len(raw)):
+        for bit in range(8):
+            forged = bytearray(raw)
+            forged[at] ^= 1 << bit
+            assert tokens.read(base64.urlsafe_b64encode(forged).rstrip(b"=").decode(), NOW) is None
+
+
+def test_au_04_every_character_counts(tokens: Tokens) -> None:
+    for name in ("Ann", "Anne", "Annie"):  # each leaves another number of spare bits at the end
+        token = tokens.make("gabc", name, NOW)
+        for at in range(len(token)):
+            for other in "ABab01-_+/= \n.":
+                if other != token[at]:
+                    assert tokens.read(token[:at] + other + token[at + 1 :], NOW) is None, (at, other)
+
+
+def test_au_04_pieces_and_additions(tokens: Tokens) -> None:
+    token = tokens.make("gabc", "Ann", NOW)
+    for size in range(len(token)):
+        assert tokens.read(token[:size], NOW) is None
+    for wrong in (token + "A", token + "=", "=" + token, token + "\n", f" {token}", token * 2,
+                  token + "é", "\ud800" + token, "A" * 513, "A" * 24, "\0" * 30):  # fmt: skip
+        assert tokens.read(wrong, NOW) is None
+
+
+def test_expiry(tokens: Tokens) -> None:
+    token = tokens.make("gabc", "Ann", NOW)
+    assert tokens.read(token, NOW + 3600) is not None
+    assert tokens.read(token, NOW + 3601) is None
+    assert tokens.read(token, NOW - 3600) is not None  # the clock was set back
+    tokens.life_s = 7200
+    assert tokens.read(token, NOW + 3601) is not None
+
+
+def test_another_secret(tokens: Tokens) -> None:
+    token = tokens.make("gabc", "Ann", NOW)
+    assert Tokens(SECRET[::-1], 3600).read(token, NOW) is None
+
+
+@given(st.text(max_size=100))
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    assert Tokens(SECRET, 3600).read(text, NOW) is None
+
+
+# -- the secret
+
+
+def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    before = os.umask(0)
+    try:
+        secret = load_secret(str(path))
+    finally:
+        os.umask(before)
+    assert len(secret) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_secret(str(path)) == secret
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_au_12_a_short_secret_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    for content in (b"", b"x" * 31, b"x" * 31 + b"\n\n\n"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="at least 32 bytes"):
+            load_secret(str(path))
+
+
+def test_what_a_crash_left_behind_does_not_prevent_a_start(tmp_path: Path) -> None:
+    """In a container every start has the same process id."""
+    (tmp_path / f"secret.{os.getpid()}").write_bytes(b"")
+    assert len(load_secret(str(tmp_path / "secret"))) >= 32
+
+
+def test_an_unreadable_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    with pytest.raises(OSError):
+        load_secret(str(tmp_path / "secret"))
+    with pytest.raises(OSError):
+        load_secret(str(tmp_path / "none" / "secret"))

@@ -1,0 +1,278 @@
+"""TLS on a connection, against Python's own client; certificates made by the openssl command."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.parts import Clock
+from wsd.net.connection import Flusher, State
+from wsd.net.loop import Loop
+from wsd.net.tls import TlsConnection, TlsContext, make_context
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    directory = tmp_path_factory.mktemp("tls")
+    paths = str(directory / "cert.pem"), str(directory / "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "3650", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-out", paths[0], "-keyout", paths[1]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return paths
+
+
+@pytest.fixture(scope="session")
+def context(certificate: tuple[str, str]) -> TlsContext:
+    return make_context(*certificate)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def loop(clock: Clock) -> Iterator[Loop]:
+    loop = Loop(clock)
+    yield loop
+    loop.close()
+
+
+class End:
+    """A secured connection under test and the plain socket of its peer."""
+
+    def __init__(self, loop: Loop, context: TlsContext) -> None:
+        self.loop = loop
+        self.flusher = Flusher()
+        loop.at_turn_end.append(self.flusher.flush)
+        ours, self.raw = socket.socketpair()
+        ours.setblocking(False)
+        self.raw.setblocking(False)
+        self.data = b""
+        self.gone: list[str] = []
+        self.connection = TlsConnection(
+            loop, self.flusher, ours, self.on_data, self.gone.append, context
+        )
+        self.peer: ssl.SSLSocket | None = None
+
+    def on_data(self, data: bytes) -> None:
+        self.data += data
+
+    def secure(self, certificate: tuple[str, str], version: ssl.TLSVersion | None = None) -> None:
+        """The handshake, as a client that checks the certificate does it."""
+        client = ssl.create_default_context(cafile=certificate[0])
+        if version is not None:
+            client.minimum_version = client.maximum_version = version
+            if version < ssl.TLSVersion.TLSv1_2:
+                client.set_ciphers("ALL:@SECLEVEL=0")
+        client.set_alpn_protocols(["h2", "http/1.1"])
+        self.peer = client.wrap_socket(
+            self.raw, server_hostname="localhost", do_handshake_on_connect=False
+        )
+        for _ in range(20):
+            try:
+                self.peer.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.loop.turn()
+        self.loop.turn()
+
+    def read(self, size: int) -> bytes:
+        assert self.peer is not None
+        data = b""
+        while len(data) < size:
+            self.loop.turn()
+            try:
+                part = self.peer.recv(1 << 16)
+            except ssl.SSLWantReadError:
+                continue
+            if not part:
+                break
+            data += part
+        return data
+
+
+@pytest.fixture
+def end(loop: Loop, context: TlsContext) -> End:
+    return End(loop, context)
+
+
+Certificate = tuple[str, str]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_directions(end: End, certificate: Certificate, version: ssl.TLSVersion) -> None:
+    end.secure(certificate, version)
+    assert end.peer is not None
+    assert end.peer.selected_alpn_protocol() == "http/1.1"
+    end.peer.send(b"hello")
+    end.loop.turn()
+    assert end.data == b"hello"
+    end.connection.write(b"and ")
+    end.connection.write(b"welcome")
+    assert end.read(11) == b"and welcome"
+
+
+def test_tl_01_old_versions_are_refused(end: End, certificate: Certificate) -> None:
+    with pytest.warns(DeprecationWarning), pytest.raises(ssl.SSLError):
+        end.secure(certificate, ssl.TLSVersion.TLSv1_1)
+    assert end.gone == ["tls_failed"]
+
+
+def test_tl_06_everything_that_came_is_read_at_once(end: End, certificate: Certificate) -> None:
+    """What OpenSSL holds is not reported by the selector: no stall without another byte."""
+    end.secure(certificate)
+    assert end.peer is not None
+    data = bytes(range(256)) * 256
+    sent = end.peer.send(data)
+    assert sent == 65536
+    for _ in range(6):
+        end.loop.turn()
+    assert end.data == data
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", bytes(100), b"\x16\x03"])
+def test_what_is_no_tls_is_cut(end: End, garbage: bytes) -> None:
+    end.raw.send(garbage)
+    end.loop.turn()
+    if garbage == b"\x16\x03":  # may still become a handshake
+        assert end.gone == []
+        end.raw.close()
+        end.loop.turn()
+    assert end.gone == ["tls_failed"]
+
+
+def test_tl_05_a_half_handshake_is_closed_as_soon_as_somebody_says_so(end: End) -> None:
+    """Nobody can be told anything on it: ``ready`` says so to whoever watches the time."""
+    end.raw.send(b"\x16")
+    end.loop.turn()
+    assert not end.connection.ready
+    end.connection.abort("handshake_timeout")
+    assert end.gone == ["handshake_timeout"]
+    assert end.connection.state is State.CLOSED
+
+
+def test_a_half_handshake_does_not_spin(end: End) -> None:
+    calls = 0
+    handshake = end.connection._tls.do_handshake
+
+    def counting() -> None:
+        nonlocal calls
+        calls += 1
+        handshake()
+
+    end.connection._tls.do_handshake = counting  # type: ignore[method-assign]
+    end.raw.send(b"\x16")
+    for _ in range(50):
+        end.loop.turn()
+    assert calls <= 2
+
+
+def test_output_queued_before_the_handshake_leaves_after_it(
+    end: End, certificate: Certificate
+) -> None:
+    end.connection.write(b"early")
+    end.loop.turn()
+    end.secure(certificate)
+    assert end.read(5) == b"early"
+
+
+def test_tl_07_large_writes_to_a_slow_reader(
+    end: End, certificate: Certificate, clock: Clock
+) -> None:
+    end.secure(certificate)
+    data = bytes(range(251)) * 20_000
+    end.connection.write(data[:3_000_000])
+    end.loop.turn()
+    end.connection.write(data[3_000_000:])
+    end.connection.close("done")
+    assert end.read(len(data)) == data
+    assert end.peer is not None
+    assert end.peer.recv(1) == b""  # close_notify, so the end is an honest one
+    end.peer.unwrap().close()
+    end.loop.turn()
+    end.loop.turn()
+    assert end.gone == ["done"]
+
+
+def test_progress_of_a_large_write_is_seen(
+    end: End, certificate: Certificate, clock: Clock
+) -> None:
+    """A reader that is slow but reads must not be taken for one that has stopped."""
+    end.secure(certificate)
+    assert end.peer is not None
+    end.connection.write(bytes(4_000_000))
+    end.loop.turn()
+    queued = end.connection.queued
+    assert queued < 4_000_000
+    clock.pass_(20)
+    taken = 0
+    while taken < 1_000_000:
+        try:
+            taken += len(end.peer.recv(1 << 16))
+        except ssl.SSLWantReadError:
+            end.loop.turn()
+    assert end.connection.progress_at == clock.now
+    assert end.connection.queued < queued
+
+
+def test_tl_08_a_connection_that_is_cut_off(end: End, certificate: Certificate) -> None:
+    """A FIN without close_notify is an end like any other; half a message stays half."""
+    end.secure(certificate)
+    assert end.peer is not None
+    end.peer.send(b"half a mess")
+    socket.socket(fileno=end.peer.detach()).close()
+    for _ in range(3):
+        end.loop.turn()
+    assert end.data == b"half a mess"
+    assert end.gone == ["eof"]
+
+
+def test_lingering_throws_away_what_still_comes(end: End, certificate: Certificate) -> None:
+    end.secure(certificate)
+    assert end.peer is not None
+    end.connection.write(b"bye")
+    end.connection.close("done")
+    end.loop.turn()
+    end.peer.send(b"too late")
+    end.loop.turn()
+    assert (end.data, end.gone) == (b"", [])
+    assert end.read(3) == b"bye"
+    end.peer.close()
+    end.loop.turn()
+    assert end.gone == ["done"]
+
+
+def test_a_peer_that_was_reset_before_the_handshake(
+    loop: Loop, context: TlsContext
+) -> None:
+    """OSError, which whoever accepts expects (tests/transports/test_http.py)."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        sock, _ = server.accept()
+    sock.setblocking(False)
+    with pytest.raises(OSError):
+        TlsConnection(loop, Flusher(), sock, lambda data: None, lambda reason: None, context)
+
+
+def test_a_key_that_does_not_fit(certificate: Certificate, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(other)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with pytest.raises(OSError):
+        make_context(certificate[0], str(other))
+    with pytest.raises(OSError):
+        make_context(str(tmp_path / "none"), certificate[1])
