@@ -34,7 +34,7 @@ HUNG_S = 10.0
 """Silence after which a child is taken for hung."""
 ABORT_GRACE_S = 2.0
 """What a hung child gets to leave a stack dump before it is killed."""
-STARTED_WELL_S = 0.5
+STARTED_WELL_S = 0.25
 """A child that was ready and lived so long did not fail to start: it is replaced without delay,
 however often it is killed.  Only failing starts are put off, further each time."""
 BACKOFF_S = (0.1, 30.0)
@@ -526,6 +526,9 @@ class Master:
             self._loop.call_later(2.0, self._stop_hard)
         for slot in self._slots[1:]:
             self._order(slot, child.STOP if now else child.DRAIN)
+        while self._public:  # the workers still accept what waits there, then close them as well
+            for sock in self._public.pop():
+                sock.close()
         self._go_on_stopping()
 
     def _go_on_stopping(self) -> None:

@@ -122,9 +122,10 @@ class Worker:
             return
         self.context.draining = True
         self._row[M.DRAINING] = 1
-        spread_s = self.context.settings.drain.spread
-        for acceptor in self._acceptors:
-            acceptor.stop()
+        # Time to say goodbye must be left when everything has to be over.
+        drain = self.context.settings.drain
+        spread_s = min(drain.spread, drain.stop * 0.8)
+        self._close_public()
         retry_ms = (0, int(spread_s * 1000))
         for attendant in list(self.context.attendants):
             attendant.drain(retry_ms)
@@ -133,13 +134,24 @@ class Worker:
         logs.event(logs.info, "draining", connections=len(self._leaving), spread_s=spread_s)
         self._release(self._loop.clock(), spread_s, len(self._leaving))
 
+    def _close_public(self) -> None:
+        """Accept what waits, then have newcomers refused at once rather than wait for nobody.
+
+        The master has let go of these listeners too, unless it is this worker alone that goes.
+        The admin ones stay open, to say that the daemon is stopping.
+        """
+        for acceptor, opening in zip(self._acceptors, self._openings, strict=True):
+            if not opening.admin:
+                acceptor.stop()
+                opening.listener.close()
+
     def _release(self, began: float, spread_s: float, total: int) -> None:
         """Close as many as the time that has passed allows, then wait for the rest."""
         passed = self._loop.clock() - began
         share = 1.0 if passed >= spread_s else passed / spread_s
         while self._leaving and total - len(self._leaving) < share * total:
             self._leaving.pop().restart()
-        if self._leaving or self.context.attendants or self.context.link.unanswered:
+        if self._leaving or self.context.busy():
             self._loop.call_later(0.05, lambda: self._release(began, spread_s, total))
         else:
             self._on_done()

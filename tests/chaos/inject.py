@@ -52,7 +52,7 @@ def inject(directory: Path, call: str, error: str, when: int) -> Outcome:
         raise Unavailable("strace is not installed")
     directory.mkdir(parents=True, exist_ok=True)
     record = directory / "trace"
-    trace = ["strace", "-D", "-f", "-qq", "-s", "0", "-o", str(record), "--seccomp-bpf",
+    trace = ["strace", "-D", "-f", "-qq", "-y", "-s", "0", "-o", str(record), "--seccomp-bpf",
              "-e", f"trace={call}"]  # fmt: skip
     probe = subprocess.run([*trace, "true"], capture_output=True, text=True, check=False)
     if probe.returncode:

@@ -37,6 +37,7 @@ class Worker:
         self.rooms: dict[str, int] = {}
         self.events: list[tuple[str, int, bytes]] = []
         self.presence: list[wire.Presence] = []
+        self.trimmed: list[tuple[str, int]] = []
         self.typed: list[tuple[str, str]] = []
         self.epochs: list[str] = []
         self.subscribed: list[wire.Subscribed] = []
@@ -64,6 +65,9 @@ class Worker:
 
     def on_presence(self, frame: wire.Presence) -> None:
         self.presence.append(frame)
+
+    def on_trimmed(self, room: str, oldest: int) -> None:
+        self.trimmed.append((room, oldest))
 
     def on_typing(self, room: str, uid: str) -> None:
         self.typed.append((room, uid))

@@ -165,6 +165,13 @@ class Room:
             self.ring[:0] = [Event(seq, json) for seq, json in older]
             self.first = older[0][0]
 
+    def forget_before(self, oldest: int) -> None:
+        self.oldest = max(self.oldest, oldest)
+        if oldest > self.first:
+            del self.ring[: oldest - self.first]
+            self.first = self.ring[0].seq if self.ring else self.head + 1
+            self._chunks.clear()
+
     def _apply(self, change: Event) -> None:
         """Show the changed message to later readers of the ring, as the log does."""
         body = events.decode(change.json)
@@ -585,6 +592,13 @@ class Rooms:
             if guest is not None:
                 guest.name = name  # changed in another tab, at another worker
         room.notice(_presence(frame.room, frame.online, joined, frame.left, full))
+
+    def on_trimmed(self, name: str, oldest: int) -> None:
+        """What retention has removed is not shown to newcomers any more."""
+        room = self._rooms.get(name)
+        if room is not None and room.ready:
+            self._spread(room)
+            room.forget_before(oldest)
 
     def on_typing(self, name: str, uid: str) -> None:
         room = self._rooms.get(name)

@@ -160,6 +160,13 @@ class Typed(_Frame, tag=27):
     uid: str
 
 
+class Trimmed(_Frame, tag=29):
+    """Retention has removed what was older than ``oldest``."""
+
+    room: str
+    oldest: int
+
+
 class Answer(_Frame, tag=28):
     n: int
     value: Any
@@ -169,7 +176,7 @@ FromWorker = (
     Hello | Subscribe | Unsubscribe | Publish | Find | Read | Present | Typing | Overview | People
 )  # fmt: skip
 FromHub = (
-    Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Typed | Answer
+    Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Typed | Trimmed | Answer
 )  # fmt: skip
 
 Outcome = Done | Refused

@@ -33,6 +33,7 @@ class Receiver(Protocol):
     def on_event(self, room: str, seq: int, json: bytes) -> None: ...
     def on_presence(self, frame: wire.Presence) -> None: ...
     def on_typing(self, room: str, uid: str) -> None: ...
+    def on_trimmed(self, room: str, oldest: int) -> None: ...
 
 
 class HubLink:
@@ -130,6 +131,8 @@ class HubLink:
             receiver.on_presence(frame)
         elif isinstance(frame, wire.Typed):
             receiver.on_typing(frame.room, frame.uid)
+        elif isinstance(frame, wire.Trimmed):
+            receiver.on_trimmed(frame.room, frame.oldest)
         else:
             self._on_welcome(frame)
 

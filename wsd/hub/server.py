@@ -365,7 +365,7 @@ class Hub:
         people = [{"uid": uid, "name": name} for uid, name in self._presence.people(frame.room)]
         link.send(wire.encode(wire.Answer(frame.n, people)))
 
-    def _tell_room(self, room: str, frame: wire.Presence | wire.Typed) -> None:
+    def _tell_room(self, room: str, frame: wire.Presence | wire.Typed | wire.Trimmed) -> None:
         links = self._subscribers.get(room)
         if links:
             data = wire.encode(frame)
@@ -388,7 +388,12 @@ class Hub:
 
     def _trim_room(self, name: str) -> bool:
         history = self.settings.for_room(name).history
-        return self.log.trim(name, history.size, history.keep)
+        before = self.log.bounds(name)[0]
+        more = self.log.trim(name, history.size, history.keep)
+        oldest = self.log.bounds(name)[0]
+        if oldest != before:
+            self._tell_room(name, wire.Trimmed(name, oldest))
+        return more
 
     def _trim_by_age(self) -> None:
         names = self.log.room_names(self._age_cursor, 10)

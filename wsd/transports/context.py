@@ -72,6 +72,10 @@ class Context:
     def trusted(self) -> tuple[Network, ...]:
         return self._trusted
 
+    def busy(self) -> bool:
+        """Whether somebody is connected, or waits for an answer of the hub's."""
+        return bool(self.attendants or self.link.unanswered)
+
     # -- who is connected
 
     def enrol(self, attendant: Attendant) -> None:
