@@ -245,7 +245,7 @@ class _Judge:
         """The position from which the receiver is served."""
         start = entry.head - entry.follows
         if entry.epoch != self._log.epoch:
-            self._find("disagreements", f"{where}: epoch {entry.epoch}, the log's {self._log.epoch}")
+            self._find("disagreements", f"{where}: epoch {entry.epoch}, not {self._log.epoch}")
         if entry.after is None:
             return start
         epoch, after = entry.after

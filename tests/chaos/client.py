@@ -132,6 +132,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._client.on_connected(self)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
@@ -264,8 +265,6 @@ class Client:
             except (OSError, TimeoutError):
                 self.world.counts["connect failed"] += 1
             else:
-                self.wire = wire
-                self._connected_at = self._last_answer = time.monotonic()
                 await wire.closed
             self.wire = None
             self.welcomed = False
@@ -286,6 +285,11 @@ class Client:
         pause = min(BACKOFF_S[0] * 2**self._failures, BACKOFF_S[1])
         self._failures += 1
         return pause * self._rng.uniform(0.5, 1.0)
+
+    def on_connected(self, wire: Wire) -> None:
+        # Not in ``live``: the welcome may be here before that task comes to run again.
+        self.wire = wire
+        self._connected_at = self._last_answer = time.monotonic()
 
     def on_open(self, wire: Wire) -> None:
         rooms = {name: seat.after for name, seat in self.seats.items() if seat.wanted}

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_S = 20.0
 STOP_S = 20.0
 STOPPED_S = (0.05, 3.0)
+HANG_S = 14.0
 
 CONFIG = """\
 listen: ["127.0.0.1:{port}"]
@@ -34,7 +35,7 @@ state: {state}
 runtime: {runtime}
 limits: {{every: 0, connections_per_address: 0, connections: 20000{limits}}}
 history: {{size: 10000000, recover_max: {recover_max}}}
-drain: {{spread: 0, stop: 10s}}
+drain: {{spread: 300ms, stop: 10s}}
 ping: {{every: {ping_s}s, timeout: 4900ms}}
 """
 
@@ -211,14 +212,35 @@ class Tormentor:
         self.counts["kill all"] += 1
         await self.tree.start()
 
-    def pause(self, kind: str, pid: int) -> None:
+    async def kill_master(self) -> None:
+        """Only the master: the others have to notice, and to make room for the next ones."""
+        orphans = self.tree.pids()[1:]
+        _signal(self.tree.pid, signal.SIGKILL)
+        assert self.tree.process is not None
+        self.tree.process.wait(STOP_S)
+        self.counts["kill master"] += 1
+        await self.tree.start()
+        assert all(_state(pid) in ("", "Z") for pid in orphans), "children outlive their master"
+
+    async def restart(self) -> None:
+        """As an administrator does, with SIGTERM."""
+        status = await self.tree.stop()
+        assert status == 0, f"exit status {status} after SIGTERM"
+        self.counts["restart"] += 1
+        await self.tree.start()
+
+    def hang(self, kind: str, pid: int) -> None:
+        """SIGSTOP for so long that the master has to take it for hung and replace it."""
+        self.pause(kind, pid, HANG_S)
+
+    def pause(self, kind: str, pid: int, seconds: float = 0.0) -> None:
         """SIGSTOP for a while, mostly a short one."""
         if not pid or pid in self._stopped_by_us or not _signal(pid, signal.SIGSTOP):
             return
-        self.counts[f"stop {kind}"] += 1
+        self.counts[f"{'hang' if seconds else 'stop'} {kind}"] += 1
         self._stopped_by_us.add(pid)
         low, high = STOPPED_S
-        seconds = low * (high / low) ** self.rng.random()
+        seconds = seconds or low * (high / low) ** self.rng.random()
         self._later(seconds, pid)
 
     def _later(self, seconds: float, pid: int) -> None:
@@ -304,7 +326,8 @@ def small_disk(path: Path, mebibytes: int) -> Iterator[SmallDisk]:
 def kernel_reset(port: int) -> bool:
     """Have the kernel destroy the client's end of a loopback connection."""
     result = subprocess.run(
-        ["ss", "-K", "-H", "-t", "state", "established", f"( sport = :{port} )", "dst", "127.0.0.1"],
+        ["ss", "-K", "-H", "-t", "state", "established", f"( sport = :{port} )",
+         "dst", "127.0.0.1"],
         capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
     return bool(result.stdout.strip())
@@ -313,19 +336,20 @@ def kernel_reset(port: int) -> bool:
 def _kernel_resets() -> bool:
     """Whether ``ss -K`` does anything here: it needs root and CONFIG_INET_DIAG_DESTROY."""
     try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            with socket.create_connection(server.getsockname()) as near:
-                far, _ = server.accept()
-                with far:
-                    kernel_reset(near.getsockname()[1])
-                    far.settimeout(0.2)
-                    try:
-                        far.recv(1)
-                    except ConnectionResetError:
-                        return True
-                    except TimeoutError:
-                        return False
-                    return True
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_connection(server.getsockname()) as near,
+            server.accept()[0] as far,
+        ):
+            kernel_reset(near.getsockname()[1])
+            far.settimeout(0.2)
+            try:
+                far.recv(1)
+            except ConnectionResetError:
+                return True
+            except TimeoutError:
+                return False
+            return True
     except (OSError, subprocess.SubprocessError):
         return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ class Outcome:
     call: str
     error: str
     when: int
+    fresh: bool = True
     started: bool = False
     acked: int = 0
     refused: int = 0
@@ -43,9 +45,12 @@ class Outcome:
         return not self.counts.total() and not self.trouble
 
 
-def inject(directory: Path, call: str, error: str, when: int) -> Outcome:
+def inject(
+    directory: Path, call: str, error: str, when: int, *, fresh: bool = True
+) -> Outcome:
     """Have every hub's ``when``-th ``call`` fail, publish, and look at what is left.
 
+    If not ``fresh``, there is a log already, left by a daemon that was killed.
     Raises Unavailable where strace cannot do it.
     """
     if shutil.which("strace") is None:
@@ -57,12 +62,17 @@ def inject(directory: Path, call: str, error: str, when: int) -> Outcome:
     probe = subprocess.run([*trace, "true"], capture_output=True, text=True, check=False)
     if probe.returncode:
         raise Unavailable(f"strace does not work here: {probe.stderr.strip()[:200]}")
-    outcome = Outcome(call, error, when)
-    wrapper = [*trace, "-e", f"inject={call}:error={error}:when={when}"]
-    tree = Tree(directory, workers=1, wrapper=wrapper)
+    outcome = Outcome(call, error, when, fresh)
+    tree = Tree(directory, workers=1)
     said: list[Said] = []
     uids: list[str] = []
     try:
+        if not fresh:
+            asyncio.run(tree.start())
+            _publish(tree, said, uids, outcome, time.monotonic() + 10)
+            tree.kill_all()
+        starts = tree.output.count(" hub ready ")
+        tree.wrapper = [*trace, "-e", f"inject={call}:error={error}:when={when}"]
         try:
             asyncio.run(tree.start())
             outcome.started = True
@@ -71,7 +81,7 @@ def inject(directory: Path, call: str, error: str, when: int) -> Outcome:
             pass  # it says that it cannot start, which is an answer too
         tree.kill_all()
         outcome.injected = record.read_text(errors="replace").count("(INJECTED)")
-        outcome.hub_starts = tree.output.count(" hub ready ")
+        outcome.hub_starts = tree.output.count(" hub ready ") - starts
         # The disk is well again: what was there is there, and it works.
         tree.wrapper = []
         asyncio.run(tree.start())
@@ -137,14 +147,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--syncs", type=int, default=30, help="fdatasync fails at 1 to this")
     options = parser.parse_args(arguments)
     outcomes = []
-    wanted = [("pwrite64", "ENOSPC", n + 1) for n in range(options.writes)]
-    wanted += [("fdatasync", "EIO", n + 1) for n in range(options.syncs)]
-    for call, error, when in wanted:
+    calls = [("pwrite64", "ENOSPC", n + 1) for n in range(options.writes)]
+    calls += [("fdatasync", "EIO", n + 1) for n in range(options.syncs)]
+    for (call, error, when), fresh in itertools.product(calls, (True, False)):
         with tempfile.TemporaryDirectory(prefix="wsd-inject-") as directory:
-            outcome = inject(Path(directory), call, error, when)
+            outcome = inject(Path(directory), call, error, when, fresh=fresh)
         outcomes.append(outcome)
         print(
-            f"{call} {error} at {when:2}: {'started' if outcome.started else 'not started'}, "
+            f"{call} {error} at {when:2}, {'fresh' if fresh else 'grown'} log: "
+            f"{'started' if outcome.started else 'not started'}, "
             f"{outcome.acked} acked, {outcome.refused} refused, {outcome.hub_starts} hubs, "
             f"{outcome.injected} injected, "
             f"{outcome.counts.acked_lost} lost{'' if outcome.good else f', BAD: {outcome}'}",
@@ -152,7 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
     bad = [outcome for outcome in outcomes if not outcome.good]
     print(
-        f"{len(outcomes)} runs, {sum(o.injected for o in outcomes)} injected, {sum(o.acked for o in outcomes)} acked, "
+        f"{len(outcomes)} runs, {sum(o.injected for o in outcomes)} injected, "
+        f"{sum(o.acked for o in outcomes)} acked, "
         f"{sum(o.refused for o in outcomes)} refused, {len(bad)} bad"
     )
     return 1 if bad else 0

@@ -1,9 +1,11 @@
 """Starts the daemon as ``wsd`` does, broken on purpose as the environment says.
 
-``WSD_CHAOS`` is a JSON object: ``{"mutant": NAME}`` switches one protection off, so that the
-checker can show that it notices; ``{"drop": 0.05, "double": 0.05, "cut": 0.01, "swap": 0.05}`` lets the
-link from the hub lose, repeat, cut or swap frames with those probabilities while the file
-``while`` names exists; ``count_reads`` logs each question for events.  Children are forked, so what is patched here holds in all of them.
+``WSD_CHAOS`` is a JSON object.  ``{"mutant": NAME}`` switches one protection off, so that the
+checker can show that it notices.  ``{"drop": 0.05, "double": 0.05, "swap": 0.05, "cut": 0.01,
+"while": FILE}`` lets the link from the hub lose, repeat, swap or cut frames with those
+probabilities as long as the file exists.  ``{"count_reads": true}`` logs each question for events.
+
+Children are forked, so what is patched here holds in all of them.
 """
 
 from __future__ import annotations

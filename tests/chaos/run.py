@@ -152,6 +152,25 @@ def kill_everything(tormentor: Tormentor) -> Awaitable[None]:
     return tormentor.kill_everything()
 
 
+def kill_master(tormentor: Tormentor) -> Awaitable[None]:
+    return tormentor.kill_master()
+
+
+def restart(tormentor: Tormentor) -> Awaitable[None]:
+    return tormentor.restart()
+
+
+async def hang(tormentor: Tormentor) -> None:
+    """One process after the other hangs until it is replaced."""
+    while True:
+        workers = tormentor.tree.workers()
+        if workers:
+            tormentor.hang("worker", tormentor.rng.choice(workers))
+        await asyncio.sleep(15)
+        tormentor.hang("hub", tormentor.tree.hub())
+        await asyncio.sleep(15)
+
+
 async def fill_disk(tormentor: Tormentor) -> None:
     disk = SmallDisk(tormentor.tree.state.parent)
     while True:
@@ -180,7 +199,9 @@ def phases() -> list[Phase]:
         Phase("kill hub, workers", every(0.1, 0.5, kill_hub, kill_worker), 14),
         Phase("stop hub, workers", every(0.1, 0.5, stop_hub, stop_worker, stop_worker), 10),
         Phase("client resets", every(0.02, 0.12, reset_client), 8),
-        Phase("kill everything", every(1.0, 2.5, kill_everything), 10),
+        Phase("kill all, master; restart",
+              every(1.0, 2.5, kill_everything, kill_everything, kill_master, restart), 12),
+        Phase("hang until killed", hang, 5),
         Phase("bus faults", every(1.0, 3.0, kill_hub), 8, chaos=dict(BUS_FAULTS)),
         Phase(
             "all at once",

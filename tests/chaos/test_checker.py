@@ -73,7 +73,8 @@ def history() -> History:
     one, two, three, four = EVENTS
     stays = [Enter(None, EPOCH, 0, 0, False), one, two, Told(2), three, four]
     returns = [
-        Enter(None, EPOCH, 1, 1, False), one, two, Enter((EPOCH, 2), EPOCH, 3, 1, True), three, four,
+        Enter(None, EPOCH, 1, 1, False), one, two,
+        Enter((EPOCH, 2), EPOCH, 3, 1, True), three, four,
     ]  # fmt: skip
     receivers = [Receiver("stays", {"lobby": stays}), Receiver("returns", {"lobby": returns})]
     return copy.deepcopy(History(senders, receivers, log))

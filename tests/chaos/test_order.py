@@ -80,7 +80,7 @@ def publish_and_watch(tree: Tree, output: Path) -> tuple[int, int, int, int]:
     """Rounds of messages, syncs of the log, frames sent, and frames sent before their sync."""
     clients = [SmallClient(tree.port) for _ in range(4)]
     tracer = attach(tree.hub(), output)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 1.5
     number = 0
     while time.monotonic() < deadline:
         # All at once, so that some of them share a transaction.

@@ -97,7 +97,7 @@ def test_reader_that_stops(tmp_path: Path) -> None:
 
             total = 0
             runs = []
-            for _ in range(3):  # the first ones fill the ring and the allocator's arenas
+            for _ in range(2):  # the first one fills the ring and the allocator's arenas
                 reader = ReadAll(watcher)
                 sent, highest = flood(tree, worker)
                 total += sent

@@ -109,7 +109,7 @@ def fill_and_free(disk: SmallDisk, tree: Tree) -> None:
 
 def test_disk_full_under_load(tmp_path: Path) -> None:
     try:
-        result = asyncio.run(run_phase(disk_phase(), 12, tmp_path / "chaos", 1))
+        result = asyncio.run(run_phase(disk_phase(), 7, tmp_path / "chaos", 1))
     except Unavailable as error:
         pytest.skip(f"no small tmpfs here: {error}")
     print(table([result]))
@@ -120,13 +120,14 @@ def test_disk_full_under_load(tmp_path: Path) -> None:
 
 # Each write and each sync one after the other is ``python -m tests.chaos.inject``.
 @pytest.mark.parametrize(
-    ("call", "error", "when"),
-    [("pwrite64", "ENOSPC", 3), ("pwrite64", "ENOSPC", 24), ("pwrite64", "ENOSPC", 45),
-     ("fdatasync", "EIO", 2), ("fdatasync", "EIO", 12)],
+    ("call", "error", "when", "fresh"),
+    [("pwrite64", "ENOSPC", 3, True), ("pwrite64", "ENOSPC", 24, True),
+     ("pwrite64", "ENOSPC", 5, False), ("pwrite64", "ENOSPC", 45, False),
+     ("fdatasync", "EIO", 1, True), ("fdatasync", "EIO", 12, False)],
 )  # fmt: skip
-def test_failing_call(tmp_path: Path, call: str, error: str, when: int) -> None:
+def test_failing_call(tmp_path: Path, call: str, error: str, when: int, fresh: bool) -> None:
     try:
-        outcome = inject(tmp_path / "wsd", call, error, when)
+        outcome = inject(tmp_path / "wsd", call, error, when, fresh=fresh)
     except Unavailable as problem:
         pytest.skip(str(problem))
     print(outcome)

@@ -208,8 +208,9 @@ def test_replies(ann: V1) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("", "bad"), ("  ", "bad"), ("\0\1", "bad"), ("x" * 1001, "too_long"), ("x" * 60_000, "too_long")],
-)
+    [("", "bad"), ("  ", "bad"), ("\0\1", "bad"), ("x" * 1001, "too_long"),
+     ("x" * 60_000, "too_long")],
+)  # fmt: skip
 def test_bad_texts(ann: V1, text: str, code: str) -> None:
     assert ann.error(type="say", room="lobby", text=text) == code
 

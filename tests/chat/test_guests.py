@@ -98,13 +98,12 @@ def test_a_limit_that_is_put_in_force_later() -> None:
 def test_never_more_than_burst_and_one_per_interval(
     burst: int, every_s: float, pauses: list[float]
 ) -> None:
-    guest, now, sent = Guest("u", "U", "guest", 0.0), 0.0, 0
-    for pause in pauses:
+    guest, now = Guest("u", "U", "guest", 0.0), 0.0
+    for sent, pause in enumerate(pauses, 1):
         now += pause
         wait_s = guest.take(burst, every_s, now)
         if wait_s:
             # Whoever waits as long as told is served.
             now += wait_s + 0.001 + every_s * 1e-9
             assert guest.take(burst, every_s, now) == 0
-        sent += 1
         assert sent <= burst + now / every_s + 1e-6

@@ -110,7 +110,8 @@ def test_au_04_every_character_counts(tokens: Tokens) -> None:
         for at in range(len(token)):
             for other in "ABab01-_+/= \n.":
                 if other != token[at]:
-                    assert tokens.read(token[:at] + other + token[at + 1 :], NOW) is None, (at, other)
+                    forged = token[:at] + other + token[at + 1 :]
+                    assert tokens.read(forged, NOW) is None, (at, other)
 
 
 def test_au_04_pieces_and_additions(tokens: Tokens) -> None:

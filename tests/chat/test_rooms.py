@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.support.parts import JsonLines, Listener, Site, draft
 from wsd.chat import event as events
-from wsd.chat.event import DELETE, EDIT, Draft, Event, Message
+from wsd.chat.event import DELETE, EDIT, Event, Message, Position, parse_position
 from wsd.chat.reasons import RESYNC
-from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, RING_SPARE, SHARED_CHUNKS, Entry, Room, Rooms
+from wsd.chat.room import RING_SPARE, SHARED_CHUNKS, Room
+from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, Entry, Rooms
 from wsd.metrics import M
 
 LINES = JsonLines()
@@ -558,8 +559,6 @@ def test_another_log(make_site: Callable[..., Site]) -> None:
 
 
 def test_positions_are_strings_that_lead_back(site: Site) -> None:
-    from wsd.chat.event import Position, parse_position
-
     assert parse_position(str(Position("abc", 12))) == Position("abc", 12)
     assert parse_position("abc.0") == Position("abc", 0)
 
@@ -567,8 +566,6 @@ def test_positions_are_strings_that_lead_back(site: Site) -> None:
 @settings(max_examples=300)
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_parser_of_positions(text: str) -> None:
-    from wsd.chat.event import parse_position
-
     found = parse_position(text)
     assert found is None or (found.seq >= 0 and found.epoch.isalnum())
 
@@ -579,7 +576,3 @@ def test_an_event_makes_each_encoding_once() -> None:
     assert event.encoded(one) is event.encoded(one)
     event.encoded(other)
     assert (one.made, other.made) == ([1], [1])
-
-
-def test_a_draft_is_a_value() -> None:
-    assert Draft("r", "message", "u", "n", "guest", "c") == Draft("r", "message", "u", "n", "guest", "c")

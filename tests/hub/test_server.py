@@ -6,11 +6,12 @@ import random
 import socket
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.support.parts import JsonLines, Listener, Site, draft
+from tests.support.parts import JsonLines, Listener, Site, change, draft
 from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.config import Settings
@@ -190,7 +191,6 @@ def test_nothing_leaves_before_the_commit(hall: Site, pair: Pair) -> None:
 
 def test_a_hub_that_dies_with_publishes_unanswered(hall: Site, pair: Pair) -> None:
     epoch = pair[0].epochs[0]
-    hall.settings = hall.settings
     for i in range(5):
         pair[0].publish(draft(str(i), cid=f"c{i}"))
     hall.loops[0].turn()  # they are in the socket, and the hub has read none of them
@@ -304,8 +304,8 @@ def test_a_lost_link_is_made_again_with_growing_patience(hall: Site, pair: Pair)
     real = pair[0].link._connect
     pair[0].link._connect = lambda: (times.append(hall.clock.now), real())  # type: ignore
     hall.pass_(8, 0.01)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
-    assert all(b >= a - 0.02 for a, b in zip(gaps, gaps[1:], strict=False))
+    gaps = [b - a for a, b in pairwise(times)]
+    assert all(b >= a - 0.02 for a, b in pairwise(gaps))
     assert max(gaps) <= 1.02
     assert pair[0].row[M.LINK_UP] == 0
     assert not pair[0].link.up
@@ -530,7 +530,5 @@ def test_retries_are_forgotten_even_with_many_rooms(make_site: Make) -> None:
 def test_a_reload_of_durability_that_fails_is_survived(make_site: Make) -> None:
     site = make_site(durability="full")
     site.hub.log._db.execute("PRAGMA query_only = ON")
-    from tests.support.parts import change
-
     site.hub.apply(change(site.settings, durability="normal"))
     assert isinstance(site.hub, Hub) and isinstance(site.hub.settings, Settings)

@@ -196,7 +196,7 @@ def test_tail(site: Site) -> None:
     site.settle()
     ann.close()
     site.settle()
-    assert site.scoreboard.row("worker 0")[M.CONNECTIONS] == 1
+    assert site.scoreboard.row("worker 0")[M.CONNECTIONS] == 0
 
 
 def test_a_tail_that_ended_before_it_began(site: Site) -> None:

@@ -20,7 +20,8 @@ from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.reasons import INTERNAL
-from wsd.chat.rooms import Entry, Hub, Member, Rooms
+from wsd.chat.room import Member
+from wsd.chat.rooms import Entry, Hub, Rooms
 from wsd.chat.schema import (
     MAX_SEQ,
     AnyCommand,

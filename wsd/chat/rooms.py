@@ -1,11 +1,7 @@
-"""The rooms of this worker: their members, the ring of recent events, and delivery.
+"""The rooms of this worker: who comes in and goes, what the hub says, and delivery.
 
-An event from the hub goes into the ring and waits for the end of the turn.  Then ``spread`` joins
-what the turn brought, once for each encoding in use, and gives every member the same bytes.
-
-A member is *live* (it has everything up to the room's head) or *behind* (a position is kept, and
-it is fed from the ring or the log until it has caught up).  Slow readers fall behind instead of
-filling memory, and whoever missed more than the ring holds after a break starts behind.
+An event from the hub goes into its room's ring and waits for the end of the turn.  Then ``spread``
+joins what the turn brought, once for each encoding in use, and gives every member the same bytes.
 """
 
 from __future__ import annotations
@@ -16,20 +12,14 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from wsd import failpoints, logs
-from wsd.chat import event as events
 from wsd.chat import wire
-from wsd.chat.event import Delete, Draft, Edit, Encoding, Event, Message, Position, parse_position
+from wsd.chat.event import Draft, Event, Position, parse_position
 from wsd.chat.guests import Guest, Guests
-from wsd.chat.reasons import RESYNC, Reason
+from wsd.chat.reasons import RESYNC
+from wsd.chat.room import Member, Room
 from wsd.chat.wire import Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import M, Row
-
-RING_SPARE = 256
-"""Events that a ring holds beyond what one recovery may need."""
-
-SHARED_CHUNKS = 16
-"""Joined events that a room keeps for the next one who asks for the same."""
 
 FEED_EVENTS = 100
 """Events that one step of feeding brings to a member that is behind."""
@@ -38,27 +28,6 @@ EMPTY_ROOM_S = 30.0
 """How long a room without members stays subscribed, so that a reload of a page is cheap."""
 
 NAMES_UP_TO = 100
-
-_MESSAGE = b'{"type":"message"'
-
-
-class Member(Protocol):
-    """One connection of a guest, as a room sees it."""
-
-    @property
-    def guest(self) -> Guest | None:
-        """Who is there; None for somebody who only watches and is not counted."""
-
-    @property
-    def encoding(self) -> Encoding: ...
-
-    def deliver(self, data: bytes) -> bool:
-        """Queue ``data``; False, and nothing is queued, if too much waits already."""
-
-    def feed(self, data: bytes) -> None:
-        """Queue ``data`` whatever waits, and call ``Rooms.drained`` when all of it is sent."""
-
-    def close(self, reason: Reason) -> None: ...
 
 
 class Hub(Protocol):
@@ -86,172 +55,6 @@ class Entry(NamedTuple):
     modes: dict[str, Any]
     start: int
     """The member has, or does not want, what is up to here.  Not told."""
-
-
-class Room:
-    __slots__ = (
-        "_chunks",
-        "behind",
-        "empty_at",
-        "feeding",
-        "first",
-        "guests",
-        "head",
-        "live",
-        "name",
-        "oldest",
-        "online",
-        "pending",
-        "people",
-        "reads",
-        "ready",
-        "ring",
-        "waiting",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ready = False
-        """The hub has answered our subscription."""
-        self.waiting: list[Callable[[], None]] = []
-        self.ring: list[Event] = []
-        self.first = 1
-        """``seq`` of the ring's first event; head + 1 when it is empty."""
-        self.head = 0
-        self.oldest = 1
-        """The oldest ``seq`` that the log had when it last told us."""
-        self.pending: list[Event] = []
-        self.live: dict[Encoding, dict[Member, None]] = {}
-        self.behind: dict[Member, int] = {}
-        self.feeding: set[Member] = set()
-        """Members for which the log is being read."""
-        self.guests: dict[str, int] = {}
-        """Members of each guest that are here."""
-        self.people: dict[str, str] | None = {}
-        """Names of everybody in the room on all workers; None when they are too many."""
-        self.online = 0
-        self.empty_at: float | None = None
-        self.reads: dict[int, list[Callable[[], None]]] = {}
-        self._chunks: dict[tuple[Encoding, int], bytes] = {}
-
-    # -- events
-
-    def fill(self, head: int, oldest: int, rows: list[tuple[int, bytes]]) -> None:
-        """Start the ring again with the newest events of the log."""
-        self.ring = [Event(seq, json) for seq, json in rows]
-        self.head = head
-        self.oldest = oldest
-        self.first = self.ring[0].seq if self.ring else head + 1
-        self._chunks.clear()
-
-    def append(self, event: Event, ring_size: int) -> None:
-        self.ring.append(event)
-        self.head = event.seq
-        self.pending.append(event)
-        if not event.json.startswith(_MESSAGE):
-            self._apply(event)
-        if len(self.ring) > ring_size + RING_SPARE:  # cut rarely, many at once
-            del self.ring[:RING_SPARE]
-            self.first = self.ring[0].seq
-        self._chunks.clear()
-
-    def prepend(self, rows: list[tuple[int, bytes]]) -> None:
-        """Let the ring reach further back, if ``rows`` lead up to where it begins.
-
-        Another answer may have been here first: what the ring has already is left out.
-        """
-        older = [row for row in rows if row[0] < self.first]
-        if older and older[-1][0] == self.first - 1:
-            self.ring[:0] = [Event(seq, json) for seq, json in older]
-            self.first = older[0][0]
-
-    def forget_before(self, oldest: int) -> None:
-        self.oldest = max(self.oldest, oldest)
-        if oldest > self.first:
-            del self.ring[: oldest - self.first]
-            self.first = self.ring[0].seq if self.ring else self.head + 1
-            self._chunks.clear()
-
-    def _apply(self, change: Event) -> None:
-        """Show the changed message to later readers of the ring, as the log does."""
-        body = events.decode(change.json)
-        if not isinstance(body, Edit | Delete) or not self.first <= body.ref < change.seq:
-            return
-        message = events.decode(self.ring[body.ref - self.first].json)
-        if not isinstance(message, Message):
-            return
-        if isinstance(body, Edit):
-            message.text, message.edited = body.text, True
-        else:
-            message.text, message.deleted = "", True
-            self._blank_edits(body.ref)
-        self._replace(message)
-
-    def _blank_edits(self, ref: int) -> None:
-        for old in self.ring[ref - self.first :]:
-            if old.json.startswith(b'{"type":"edit"'):
-                edit = events.decode(old.json)
-                if isinstance(edit, Edit) and edit.ref == ref:
-                    edit.text = ""
-                    self._replace(edit)
-
-    def _replace(self, body: Message | Edit) -> None:
-        self.ring[body.seq - self.first] = Event(body.seq, events.encode(body))
-
-    def chunk(self, encoding: Encoding, after: int, limit: int | None = None) -> bytes:
-        """The events that follow ``after``, encoded.  Those who miss the same share the bytes."""
-        if limit is not None:
-            part = self.ring[after + 1 - self.first :][:limit]
-            return b"".join([event.encoded(encoding) for event in part])
-        data = self._chunks.get((encoding, after))
-        if data is None:
-            part = self.ring[after + 1 - self.first :]
-            data = b"".join([event.encoded(encoding) for event in part])
-            if len(self._chunks) >= SHARED_CHUNKS:
-                self._chunks.clear()
-            self._chunks[encoding, after] = data
-        return data
-
-    # -- members
-
-    def add(self, member: Member) -> None:
-        self.live.setdefault(member.encoding, {})[member] = None
-
-    def remove(self, member: Member) -> None:
-        self.behind.pop(member, None)
-        members = self.live.get(member.encoding)
-        if members is not None:
-            members.pop(member, None)
-            if not members:
-                del self.live[member.encoding]
-
-    def known_head(self, member: Member) -> int:
-        """How far ``member`` has been told of this room."""
-        return self.behind.get(member, self.head - len(self.pending))
-
-    def spread(self) -> list[Member]:
-        """Give every live member what came since the last time; returns who is too slow for it."""
-        if not self.pending:
-            return []
-        fresh, self.pending = self.pending, []
-        slow: list[Member] = []
-        for encoding, members in self.live.items():
-            data = b"".join([event.encoded(encoding) for event in fresh])
-            if data:
-                slow += [member for member in members if not member.deliver(data)]
-        for member in slow:
-            self.live[member.encoding].pop(member)
-            self.behind[member] = fresh[0].seq - 1
-        return slow
-
-    def notice(self, value: dict[str, Any]) -> None:
-        """Tell the live members something that has no number."""
-        json = msgspec.json.encode(value)
-        for encoding, members in self.live.items():
-            data = encoding.notice(json)
-            if data:
-                for member in members:
-                    member.deliver(data)
 
 
 class Rooms:
@@ -433,8 +236,10 @@ class Rooms:
         """Let go of rooms that have been empty for a while.  Call every few seconds."""
         limit = self._clock() - EMPTY_ROOM_S
         for room in list(self._rooms.values()):
-            if room.empty_at is not None and room.empty_at < limit and not (
-                room.waiting or room.reads
+            if (
+                room.empty_at is not None
+                and room.empty_at < limit
+                and not (room.waiting or room.reads)
             ):
                 del self._rooms[room.name]
                 self._hub.tell(wire.Unsubscribe(room.name))
@@ -538,9 +343,7 @@ class Rooms:
         if not room.ready:
             room.fill(frame.head, frame.oldest, frame.events)
             room.ready = True
-        elif frame.head > room.head and (
-            not frame.events or frame.events[0][0] > room.head + 1
-        ):
+        elif frame.head > room.head and (not frame.events or frame.events[0][0] > room.head + 1):
             self._jump(room, frame)
         else:
             for seq, json in frame.events:

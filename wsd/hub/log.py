@@ -129,7 +129,13 @@ class Log:
 
     def _prepare(self, durability: str) -> None:
         db = self._db
-        db.execute("PRAGMA journal_mode = WAL")
+        # A failing disk makes SQLite stay in its older mode, and it says so only here.
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode not in ("wal", "memory"):
+            raise LogError(
+                f"{self.path}: cannot be switched to write-ahead logging (it stays in mode "
+                f"{mode}): the disk fails or is full, or its file system has no shared memory"
+            )
         self._synchronous("full")  # what begins a life of the log must not be forgotten
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA secure_delete = ON")  # what a guest deletes is gone from the file too

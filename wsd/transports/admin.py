@@ -282,8 +282,6 @@ def _text(request: Request, status: int, text: str) -> bytes:
     return _answer(request, status, headers, text.encode())
 
 
-def _answer(
-    request: Request, status: int, headers: list[tuple[str, str]], body: bytes
-) -> bytes:
+def _answer(request: Request, status: int, headers: list[tuple[str, str]], body: bytes) -> bytes:
     head = request.method == "HEAD"
     return response(status, headers, body, keep_alive=request.keep_alive, head=head)

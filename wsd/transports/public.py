@@ -86,7 +86,7 @@ class PublicRouter:
         if self._context.draining:
             client.refuse(503, "restart", "The server is restarting.")
             return
-        client.connection.write(handshake.response(agreed))
         early, group = client.take_over()
         speak = V1Client if agreed.subprotocol else DIALECTS[request.path]
-        speak(self._context, client.connection, room, group).start(early)
+        peer = speak(self._context, client.connection, room, group)
+        peer.start(handshake.response(agreed), early)

@@ -50,6 +50,7 @@ class WebSocketClient(ABC):
         "_address_group",
         "_closing_at",
         "_context",
+        "_handshake",
         "_heard_at",
         "_held",
         "_leaving",
@@ -84,6 +85,7 @@ class WebSocketClient(ABC):
         self._processing = False
         self._leaving = False
         self._waiting_for_reader = False
+        self._handshake = b""
         self._closing_at = 0.0
         self._heard_at = now
         self._pinged_at = 0.0
@@ -103,8 +105,9 @@ class WebSocketClient(ABC):
         connection.on_gone = self._on_gone
         context.enrol(self)
 
-    def start(self, early: bytes) -> None:
-        """The handshake is answered; ``early`` came behind it in the same segment."""
+    def start(self, handshake: bytes, early: bytes) -> None:
+        """Begin: ``handshake`` is our answer to theirs, ``early`` came behind that."""
+        self._handshake = handshake
         self.on_open()
         if early:
             self._on_data(early)
@@ -112,7 +115,13 @@ class WebSocketClient(ABC):
     # -- what a dialect says
 
     def on_open(self) -> None:
-        """Called once, right after the handshake."""
+        """Called once; ``accept`` from here, or later."""
+        self.accept()
+
+    def accept(self) -> None:
+        """Answer the handshake: from now on the client may count on being heard and told."""
+        self.connection.write(self._handshake)
+        self._handshake = b""
 
     @abstractmethod
     def on_text(self, data: bytes) -> None:
@@ -229,6 +238,9 @@ class WebSocketClient(ABC):
         if self._closing_at or self.gone:
             return
         self._closing_at = self._context.loop.now
+        if self._handshake:  # nothing has been accepted that could be closed with a frame
+            self.connection.abort(reason.name)
+            return
         self._session.closing()
         self.connection.write(frames.encode_close(reason.code, reason.name))
         self._log_close(reason.name)
@@ -266,6 +278,10 @@ class WebSocketClient(ABC):
                 connection.abort("close_timeout")
             return
         if connection.state is not State.OPEN:
+            return
+        if self._handshake:
+            if now - self.opened_at > settings.timeouts.hello:
+                self.close(HELLO_TIMEOUT)
             return
         if connection.queued and now - connection.progress_at > self._patience_s():
             connection.abort(SLOW.name)
@@ -375,7 +391,12 @@ class _DialectClient(WebSocketClient):
         commands.enter_silently(self, self.default_room, self.replay, self.greet)
 
     def greet(self) -> None:
-        """Send what goes ahead of the history."""
+        """Send what goes ahead of the history.
+
+        The handshake is answered only now: who is told nothing of the room and has no history to
+        look at may take being connected for being there.
+        """
+        self.accept()
 
     def say(self, text: str) -> None:
         commands = self._context.commands
@@ -473,6 +494,7 @@ class TornadoClient(_DialectClient):
         super().on_open()
 
     def greet(self) -> None:
+        super().greet()
         self.write(frames.encode_text(self.guest.uid.encode()))
 
     def on_text(self, data: bytes) -> None:
@@ -493,6 +515,7 @@ class EchoClient(WebSocketClient):
     __slots__ = ()
 
     def on_open(self) -> None:
+        super().on_open()
         self.known = True  # nobody has to introduce themselves here
         self.guest = Guest("", "", "", 0.0)
 

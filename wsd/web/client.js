@@ -1,11 +1,13 @@
 // The connection to wsd: one WebSocket that comes back by itself, the position in each room, and an
-// outbox that outlives both the connection and a reload. Knows nothing about the page that uses it.
+// outbox (outbox.js) that outlives both the connection and a reload. Knows nothing about the page that uses it.
 //
-// How nothing is lost or shown twice (DESIGN.md, section 4). A room's stored events are numbered
+// How nothing is lost or shown twice (docs/protocol.md, positions). A room's stored events are numbered
 // without holes. The position moves only to the next number: a lower one is a duplicate and is
 // dropped, a higher one proves a hole, and then we join again from the position instead of showing
 // what came after it. Asking twice is harmless in both directions: what arrives again is dropped
 // here by its number, what is said again is dropped by the server by its `cid`.
+
+import { Outbox, Store } from "./outbox.js";
 
 const SUBPROTOCOL = "wsd.v1";
 const OPEN_TIMEOUT_MS = 10_000;      // from connecting to `welcome`
@@ -45,14 +47,7 @@ const RETRYABLE = new Set(["rate", "busy", "storage", "timeout", "disconnected"]
  * @property {boolean} [edited]
  * @property {boolean} [deleted]
  *
- * @typedef {object} OutboxItem
- * @property {string} cid
- * @property {string} room
- * @property {string} text
- * @property {number} [reply_to]
- * @property {number} time       seconds since 1970, by this machine's clock
- * @property {"queued"|"sent"|"failed"} status
- * @property {{code: string, message: string}} [error]
+ * @typedef {import("./outbox.js").OutboxItem} OutboxItem
  */
 
 /** What the server answered instead of `ok`, or why there was no answer (`timeout`, `disconnected`). */
@@ -108,75 +103,6 @@ class Room {
   get position() {
     return this.epoch === null ? null : `${this.epoch}.${this.seq}`;
   }
-}
-
-/** Web storage that may be missing, forbidden or full: then things are kept in memory alone. */
-class Store {
-  /** @param {"localStorage"|"sessionStorage"} kind @param {string} key */
-  constructor(kind, key) {
-    this.key = key;
-    /** @type {Storage|null} */
-    this.area = null;
-    try { this.area = globalThis[kind] ?? null; } catch { /* forbidden by the browser's settings */ }
-    /** @type {string|null} */
-    this.memory = null;
-  }
-
-  read() {
-    try {
-      const text = this.area ? this.area.getItem(this.key) : this.memory;
-      return text ? JSON.parse(text) : null;
-    } catch { return this.memory ? JSON.parse(this.memory) : null; }
-  }
-
-  /** @param {unknown} value */
-  write(value) {
-    this.memory = JSON.stringify(value);
-    try { this.area?.setItem(this.key, this.memory); } catch { /* full, or private browsing */ }
-  }
-}
-
-/** What was said and has no answer yet, oldest first. Every change is stored at once. */
-class Outbox {
-  /** @param {Store} store */
-  constructor(store) {
-    this.store = store;
-    /** @type {OutboxItem[]} */
-    this.items = [];
-    const stored = store.read();
-    if (Array.isArray(stored)) {
-      this.items = stored.filter((item) => item && typeof item.cid === "string" && typeof item.text === "string");
-    }
-    for (const item of this.items) if (item.status === "sent") item.status = "queued";
-    this.prefix = randomPrefix();
-    this.counter = 0;
-  }
-
-  save() { this.store.write(this.items); }
-
-  nextCid() { return `${this.prefix}.${++this.counter}`; }
-
-  /** @param {string} cid */
-  find(cid) { return this.items.find((item) => item.cid === cid); }
-
-  /** @param {string} room the next one to send there */
-  head(room) { return this.items.find((item) => item.room === room && item.status !== "failed"); }
-
-  /** @param {OutboxItem} item */
-  add(item) { this.items.push(item); this.save(); }
-
-  /** @param {string} cid */
-  remove(cid) {
-    const at = this.items.findIndex((item) => item.cid === cid);
-    if (at >= 0) { this.items.splice(at, 1); this.save(); }
-  }
-}
-
-// 16 random bytes make each page load's cids its own, also when a tab is duplicated together with its
-// sessionStorage. getRandomValues, unlike randomUUID, also exists on plain http.
-function randomPrefix() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 /** @param {number} code close codes that mean: do not come back */
