@@ -53,9 +53,7 @@ def plain(line: str) -> bool:
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_lg_01_any_field_stays_in_one_line(
-    stream: io.StringIO, format_: str, value: str
-) -> None:
+def test_lg_01_any_field_stays_in_one_line(stream: io.StringIO, format_: str, value: str) -> None:
     logs.setup("info", format_, "worker 0")
     logs.event(logs.info, "happened", detail=value, nested=[value, {value: value}])
     (line,) = lines(stream)

@@ -57,9 +57,10 @@ def test_exposition(board: Scoreboard) -> None:
     for described in EXPORTED:
         family = families[described.name]
         assert family.documentation == described.help
-        assert family.type == {CounterMetricFamily: "counter", GaugeMetricFamily: "gauge"}[
-            described.kind
-        ]
+        assert (
+            family.type
+            == {CounterMetricFamily: "counter", GaugeMetricFamily: "gauge"}[described.kind]
+        )
         assert [s.labels["process"] for s in family.samples if s.name.startswith(described.name)]
     (copies,) = [s for s in families["wsd_copies"].samples if s.labels["process"] == "worker 1"]
     assert (copies.name, copies.value) == ("wsd_copies_total", 12345678)

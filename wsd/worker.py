@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import time
@@ -79,6 +80,8 @@ class Worker:
         loop.every(GUESTS_SWEEP_S, context.guests.sweep)
 
         def when_up() -> None:
+            if context.draining:
+                return  # told to stop before it was in contact: it never opens
             if context.link.up:
                 self._open()
                 on_ready()
@@ -140,9 +143,10 @@ class Worker:
         The master has let go of these listeners too, unless it is this worker alone that goes.
         The admin ones stay open, to say that the daemon is stopping.
         """
-        for acceptor, opening in zip(self._acceptors, self._openings, strict=True):
+        for opening, acceptor in itertools.zip_longest(self._openings, self._acceptors):
             if not opening.admin:
-                acceptor.stop()
+                if acceptor is not None:  # None: not in contact with the hub yet, so not open
+                    acceptor.stop()
                 opening.listener.close()
 
     def _release(self, began: float, spread_s: float, total: int) -> None:

@@ -532,7 +532,10 @@ class Client:
 
     def describe(self) -> str:
         seats = " ".join(f"{r}:{s.position}/{s.present}/{s.joining}" for r, s in self.seats.items())
-        return f"{self.name}: welcomed {self.welcomed}, outbox {len(self._outbox)}, {seats}"
+        return (
+            f"{self.name}: welcomed {self.welcomed}, outbox {len(self._outbox)}, "
+            f"unsent {self._unsent}, asked {len(self._asked)}, {seats}"
+        )
 
     def as_sender(self) -> Sender:
         return Sender(self.uid, self.said)

@@ -45,9 +45,7 @@ class Outcome:
         return not self.counts.total() and not self.trouble
 
 
-def inject(
-    directory: Path, call: str, error: str, when: int, *, fresh: bool = True
-) -> Outcome:
+def inject(directory: Path, call: str, error: str, when: int, *, fresh: bool = True) -> Outcome:
     """Have every hub's ``when``-th ``call`` fail, publish, and look at what is left.
 
     If not ``fresh``, there is a log already, left by a daemon that was killed.

@@ -17,9 +17,7 @@ from tests.chaos.faults import Tree
 from tests.chaos.small import SmallClient
 
 HAPPENED, DONE = 22, 23
-CALL = re.compile(
-    r"\d+ +(pwrite64|fdatasync|fsync|sendto|sendmsg|write|writev)\(\d+<([^>]*)>(.*)"
-)
+CALL = re.compile(r"\d+ +(pwrite64|fdatasync|fsync|sendto|sendmsg|write|writev)\(\d+<([^>]*)>(.*)")
 
 
 def unhex(text: str) -> bytes:

@@ -300,9 +300,7 @@ def test_bp_20_more_missed_than_the_link_can_hold(make_site: Callable[..., Site]
     """All answers together are larger than what the hub lets wait for one worker."""
     site = make_site(limits={"text": 20_000})
     site.hub.log.append([draft("x" * 10_000) for _ in range(500)])
-    joins = [
-        (seq, *join(site, position(site, seq), settle=False)) for seq in range(440, 0, -40)
-    ]
+    joins = [(seq, *join(site, position(site, seq), settle=False)) for seq in range(440, 0, -40)]
     for _ in range(900):
         site.turn()
         site.clock.pass_(0.01)

@@ -18,7 +18,8 @@ DB = "wsd.db"
 
 def fill(log, count=200, room="lobby"):
     for n in range(count):
-        log.append([Draft(room, "message", "gann", "Ann", "guest", f"{room}.{n}", f"text {n} " * 9)])
+        text = f"text {n} " * 9
+        log.append([Draft(room, "message", "gann", "Ann", "guest", f"{room}.{n}", text)])
 
 
 def whole_file(directory):

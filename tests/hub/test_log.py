@@ -342,9 +342,7 @@ def test_a_failing_commit_takes_the_whole_batch_back(box: Box) -> None:
     assert [r.seq for r in box.put(draft("a", cid="a"), draft("b", cid="b"))] == [2, 3]
 
 
-def test_st_09_another_program_holds_the_file(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_st_09_another_program_holds_the_file(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     box.log._db.execute("PRAGMA busy_timeout = 20")
     other = sqlite3.connect(box.directory / "wsd.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -374,9 +374,7 @@ def test_questions_wait_while_answers_do(hall: Site, pair: Pair) -> None:
     hall.hub.log.append([draft("x" * 5000) for _ in range(200)])
     got: list[int] = []
     for i in range(60):
-        pair[0].link.read(
-            "lobby", 0, 999, 200, lambda rows, i=i: got.append(i), messages=True
-        )
+        pair[0].link.read("lobby", 0, 999, 200, lambda rows, i=i: got.append(i), messages=True)
     most = 0
     for _ in range(3000):
         hall.turn()

@@ -252,9 +252,7 @@ def test_lingering_throws_away_what_still_comes(end: End, certificate: Certifica
     assert end.gone == ["done"]
 
 
-def test_a_peer_that_was_reset_before_the_handshake(
-    loop: Loop, context: TlsContext
-) -> None:
+def test_a_peer_that_was_reset_before_the_handshake(loop: Loop, context: TlsContext) -> None:
     """OSError, which whoever accepts expects (tests/transports/test_http.py)."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 READY_S = 20.0
 STOP_S = 20.0
@@ -22,7 +23,7 @@ class Daemon:
     """``config`` is YAML text that is added to what every test wants: a free port, two workers,
     no limits on messages or addresses, and no waiting when it stops."""
 
-    BASE = {
+    BASE: ClassVar[dict[str, str]] = {
         "listen": '["127.0.0.1:0"]',
         "workers": "2",
         "limits.every": "0",

@@ -223,9 +223,7 @@ def test_a_slow_tail_misses_nothing(make_site: Any) -> None:
     site = make_site(limits={"queue": 4096, "text": 5000})
     wire = tail(site)
     for i in range(300):
-        site.workers[0].context.link.publish(
-            draft("x" * 4000, cid=str(i)), lambda outcome: None
-        )
+        site.workers[0].context.link.publish(draft("x" * 4000, cid=str(i)), lambda outcome: None)
         site.turn()
     found: list[int] = []
     buffer = b""

@@ -138,9 +138,7 @@ def test_a_refusal_closes_and_what_came_behind_is_never_served(
     assert row[M.CONNECTIONS] == 0
 
 
-def test_a_bug_in_one_request_costs_one_connection(
-    site: Site, wire: Wire, router: Canary
-) -> None:
+def test_a_bug_in_one_request_costs_one_connection(site: Site, wire: Wire, router: Canary) -> None:
     other = site.socket(router=router)
     assert statuses(wire.ask(get("/bug") + get("/canary"))) == [500]
     assert wire.ended

@@ -434,9 +434,7 @@ def test_py_10_a_bug_met_by_one_client(site: Site, monkeypatch: pytest.MonkeyPat
     assert other.events() == [(1, "x")]
 
 
-def test_py_10_a_bug_met_when_the_hub_answers(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_py_10_a_bug_met_when_the_hub_answers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     client, other = site.join(), site.join()
     commands = site.workers[0].context.commands
     real = commands._stored

@@ -112,6 +112,8 @@ class Log:
         memory = durability == "memory"
         self.path = ":memory:" if memory else os.path.join(directory, "wsd.db")
         self._high_water: HighWater | None = None
+        self._deleted = False
+        """The write-ahead log may hold texts that are deleted."""
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_S)
             self._prepare(durability)
@@ -320,6 +322,7 @@ class Log:
         else:
             message.text, message.deleted = "", True
             self._erase_edits(room.id, message.seq)
+            self._deleted = True
         self._rewrite(room.id, message.seq, event.encode(message))
         return None
 
@@ -415,6 +418,13 @@ class Log:
         self._db.execute("DELETE FROM events WHERE room = ? AND seq <= ?", (room.id, edge))
         room.oldest = edge + 1
         return True
+
+    def erase(self) -> None:
+        """Take deleted texts out of the write-ahead log as well.  Call every few seconds."""
+        if self._deleted:
+            # (busy, pages, pages done); busy while another program reads: then the next time
+            (busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._deleted = bool(busy)
 
     def trim_sent(self) -> bool:
         """Forget a step's worth of retries that nobody will make any more."""

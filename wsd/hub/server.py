@@ -11,6 +11,7 @@ import itertools
 import os
 import socket
 import sqlite3
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,9 @@ of times as long as the question: answered all at once, a few guests could fill 
 
 ROWS_BYTES = 4 * 1024 * 1024
 """Events that one answer brings, at most: the link takes no frame of any length."""
+
+ERASE_S = 10.0
+"""How long the text of a deleted message may still stand in the write-ahead log."""
 
 TRIM_S = 0.2
 """Time between two steps of retention."""
@@ -148,6 +152,7 @@ class Hub:
         loop.every(TELL_S, self._presence.tick)
         loop.every(wire.RETRY_S, self._refused.expire)
         loop.every(TRIM_S, self._trim)
+        loop.every(ERASE_S, self._erase)
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
             wire.Subscribe: self._subscribe,
             wire.Unsubscribe: self._unsubscribe,
@@ -164,7 +169,7 @@ class Hub:
 
     def _on_accept(self, sock: socket.socket, _address: str) -> None:
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        uid = int.from_bytes(credentials[4:8], "little")
+        _pid, uid, _gid = struct.unpack("3i", credentials)
         if uid != os.getuid():
             logs.event(logs.warning, "link_refused", uid=uid)
             sock.close()
@@ -385,6 +390,12 @@ class Hub:
                 self._trim_by_age()
         except sqlite3.Error as error:
             self._storage_trouble(error, "retention")
+
+    def _erase(self) -> None:
+        try:
+            self.log.erase()
+        except sqlite3.Error as error:
+            self._storage_trouble(error, "erasing")
 
     def _trim_room(self, name: str) -> bool:
         history = self.settings.for_room(name).history

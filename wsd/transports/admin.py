@@ -115,6 +115,8 @@ class TailClient:
 class AdminRouter:
     """``local``: the listener is a Unix socket."""
 
+    limited = False
+
     def __init__(self, context: Context, *, local: bool) -> None:
         self._context = context
         self._local = local

@@ -27,6 +27,9 @@ from wsd.transports.origin import client_address, is_proxy
 
 
 class Router(Protocol):
+    limited: bool
+    """``limits.connections`` holds here."""
+
     def handle(self, client: HttpClient, request: Request) -> None:
         """Answer with ``client.respond``, now or later, or take the connection over.
 
@@ -80,7 +83,8 @@ class HttpClient:
                 context.loop, context.flusher, sock, self._on_data, self._on_gone, tls
             )
         context.enrol(self)
-        if not context.opened():
+        # An administrator who looks why the daemon is full must not find it full.
+        if not context.opened() and router.limited:
             self.refuse(503, "too_many_connections", "The server is full.")
         elif not is_proxy(peer, context.trusted) and not self._count_address(peer):
             self.refuse(503, "too_many_from_address", "Too many connections from your address.")

@@ -138,7 +138,7 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _walk(entry, f"{prefix}{entry.name}/")
-        elif "." + entry.name.rpartition(".")[2] in _TYPES:
+        elif "." + entry.name.rpartition(".")[2] in _TYPES and not entry.name.endswith(".html"):
             yield prefix + entry.name, entry
 
 

@@ -30,6 +30,8 @@ DIALECTS: dict[str, Callable[[Context, Connection, str, str], WebSocketClient]] 
 
 
 class PublicRouter:
+    limited = True
+
     def __init__(self, context: Context) -> None:
         self._context = context
 
