@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,18 +67,6 @@ class End:
             if not part:
                 return b"".join(parts)
             parts.append(part)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def loop(clock: Clock) -> Iterator[Loop]:
-    loop = Loop(clock)
-    yield loop
-    loop.close()
 
 
 @pytest.fixture

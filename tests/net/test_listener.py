@@ -7,7 +7,6 @@ import resource
 import socket
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,6 @@ import pytest
 from tests.support.parts import Clock
 from wsd.net.listener import ACCEPTS_PER_TURN, PAUSE_S, Acceptor, bind_tcp, bind_unix
 from wsd.net.loop import Loop
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def loop(clock: Clock) -> Iterator[Loop]:
-    loop = Loop(clock)
-    yield loop
-    loop.close()
-
 
 # -- TCP
 

@@ -13,18 +13,6 @@ from tests.support.parts import Clock
 from wsd.net.loop import MAX_WAIT_S, READ, WRITE, Loop
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def loop(clock: Clock) -> Iterator[Loop]:
-    loop = Loop(clock)
-    yield loop
-    loop.close()
-
-
 def noting(list_: list[str], name: str) -> Callable[[], None]:
     return lambda: list_.append(name)
 

@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,18 +32,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def context(certificate: tuple[str, str]) -> TlsContext:
     return make_context(*certificate)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def loop(clock: Clock) -> Iterator[Loop]:
-    loop = Loop(clock)
-    yield loop
-    loop.close()
 
 
 class End:
