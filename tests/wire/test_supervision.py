@@ -72,33 +72,6 @@ def test_processes_have_their_titles(daemon):
     assert titles == ["wsd: hub", "wsd: worker 0", "wsd: worker 1"]
 
 
-def test_400_in_the_backlogs_of_4_workers_survive_the_death_of_one(make_daemon):  # SU-10
-    daemon = make_daemon(workers=4)
-    workers = daemon.workers()
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.1)
-    crowd = [Raw((daemon.host, daemon.port), timeout=15) for _ in range(400)]
-    for one in crowd:
-        one.send(b"GET /static/page.css HTTP/1.1\r\nHost: a\r\n\r\n")
-    os.kill(workers[1], signal.SIGKILL)
-    began = time.monotonic()
-    for pid in workers:
-        if pid != workers[1]:
-            os.kill(pid, signal.SIGCONT)
-    answered = reset = 0
-    for one in crowd:
-        try:
-            answered += one.answer().status == 200
-        except (OSError, EOFError):
-            reset += 1
-        one.sock.close()
-    print(f"\n400 in 4 backlogs, one worker killed: {answered} answered, {reset} reset, "
-          f"the last after {time.monotonic() - began:.2f} s")  # fmt: skip
-    assert (answered, reset) == (400, 0)
-    assert set(daemon.workers()) > set(workers) - {workers[1]}
-
-
 def test_a_killed_worker_is_replaced_and_only_its_own_clients_notice(make_daemon, join):  # SU-01
     daemon = make_daemon()
     times = []
