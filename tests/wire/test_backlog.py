@@ -35,5 +35,5 @@ def test_kills_of_workers_reset_nobody_in_the_backlogs(make_daemon):
                 lost += 1
             one.sock.close()
         time.sleep(0.3)  # a worker that has lived for a while is replaced without delay
-    print(f"\n{ROUNDS} workers killed over {WAITING} waiting each: {answered} answered, {lost} lost")
+    print(f"\n{ROUNDS} kills over {WAITING} waiting each: {answered} answered, {lost} lost")
     assert (answered, lost) == (ROUNDS * WAITING, 0)
