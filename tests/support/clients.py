@@ -68,6 +68,7 @@ class _Websockets:
                 open_timeout=WAIT_S,
                 close_timeout=2,
                 max_queue=None,  # so that what no test reads does not hold up the close frame
+                ping_interval=None,  # its own keep-alive gives up while a test pauses the daemon
                 proxy=None,
             ).__enter__()
         except websockets.exceptions.InvalidStatus as error:
