@@ -40,7 +40,7 @@ BUS_FAULTS: dict[str, object] = {"drop": 0.02, "double": 0.05, "swap": 0.02, "cu
 FAILPOINTS = {
     # name: the probability that makes it strike about once or twice a second
     "hub.before_begin": 0.011,
-    "hub.in_transaction": 0.003,
+    "hub.in_transaction": 0.006,
     "hub.before_commit": 0.011,
     "hub.after_commit": 0.011,
     "hub.after_partial_publish": 0.003,
