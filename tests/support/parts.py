@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from wsd.chat.event import MESSAGE, Draft, Event
-from wsd.chat.guests import Guest
+from wsd.chat.guests import NOBODY, Guest
 from wsd.chat.reasons import Reason
 from wsd.config import Limits, Settings
 from wsd.hub.log import Log
@@ -379,7 +379,7 @@ class JsonLines:
 class Listener:
     """A member of a room that keeps what it is given; ``room_left`` says how much it may get."""
 
-    def __init__(self, encoding: JsonLines, guest: Guest | None = None) -> None:
+    def __init__(self, encoding: JsonLines, guest: Guest = NOBODY) -> None:
         self.encoding = encoding
         self.guest = guest
         self.room_left = True

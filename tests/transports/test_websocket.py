@@ -11,7 +11,7 @@ from tests.support.parts import V1, Site, WebSocket, change, draft
 from wsd.chat.reasons import BYE_RESTART
 from wsd.metrics import M
 from wsd.protocol.frames import encode_close, encode_masked
-from wsd.transports.websocket import LAG_S
+from wsd.transports.subscriber import LAG_S
 
 Make = Callable[..., Site]
 

@@ -39,6 +39,10 @@ class Guest:
         return 0.0
 
 
+NOBODY = Guest("", "", "", 0.0)
+"""Whoever only watches: is not counted, and says nothing."""
+
+
 class Guests:
     """``clock`` gives monotonic seconds for allowances, ``wall`` seconds since 1970 for tokens."""
 

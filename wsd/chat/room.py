@@ -30,8 +30,8 @@ class Member(Protocol):
     """One connection of a guest, as a room sees it."""
 
     @property
-    def guest(self) -> Guest | None:
-        """Who is there; None for somebody who only watches and is not counted."""
+    def guest(self) -> Guest:
+        """Who is there; NOBODY for somebody who only watches and is not counted."""
 
     @property
     def encoding(self) -> Encoding: ...

@@ -14,7 +14,7 @@ import msgspec
 from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft, Event, Position, parse_position
-from wsd.chat.guests import Guest, Guests
+from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.reasons import RESYNC
 from wsd.chat.room import Member, Room
 from wsd.chat.wire import Outcome, Page
@@ -166,7 +166,7 @@ class Rooms:
             start = room.head
         if after is not None:
             self._row[M.RECOVERED if recovered else M.NOT_RECOVERED] += 1
-        uid = member.guest.uid if member.guest else ""
+        uid = member.guest.uid
         there = uid in room.guests or (room.people is not None and uid in room.people)
         return Entry(
             position=str(Position(self.epoch, room.head)),
@@ -191,7 +191,7 @@ class Rooms:
             room.behind[member] = entry.start
             member.feed(b"")
         self._row[M.MEMBERS] += 1
-        if member.guest is not None:
+        if member.guest is not NOBODY:
             self._count(room, member.guest)
             self._introduce(room, member, member.guest)
 
@@ -218,7 +218,7 @@ class Rooms:
         room.remove(member)
         self._row[M.MEMBERS] -= 1
         guest = member.guest
-        if guest is not None:
+        if guest is not NOBODY:
             room.guests[guest.uid] -= 1
             if not room.guests[guest.uid]:
                 del room.guests[guest.uid]

@@ -18,6 +18,7 @@ from wsd import __version__
 from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
+from wsd.chat.guests import NOBODY
 from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.reasons import Reason
 from wsd.chat.schema import Refuse, clean_text, room_name
@@ -49,7 +50,7 @@ class TailClient:
     """Watches a room for ``wsd tail``, unseen, until the other end closes."""
 
     encoding: events.Encoding = _Lines()
-    guest = None
+    guest = NOBODY
 
     def __init__(self, context: Context, client: HttpClient, room: str) -> None:
         self._context = context

@@ -7,7 +7,7 @@ means and how events are told.
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from wsd import failpoints, logs
 from wsd.chat import event as events
 from wsd.chat.event import MESSAGE, Event, Message
-from wsd.chat.guests import Guest
+from wsd.chat.guests import NOBODY
 from wsd.chat.reasons import (
     BYE_RESTART,
     HELLO_TIMEOUT,
@@ -34,22 +34,18 @@ from wsd.protocol import frames
 from wsd.protocol.frames import Opcode
 from wsd.protocol.session import Closed, Failed, Ping, Pong, Session
 from wsd.transports.context import Context
+from wsd.transports.subscriber import Subscriber
 
 SUBPROTOCOL = "wsd.v1"
-
-LAG_S = 60.0
-"""How long a reader that is behind may take nothing before it is given up."""
 
 _to_json = msgspec.json.Encoder().encode
 
 
-class WebSocketClient(ABC):
-    """A member of rooms (``wsd.chat.rooms.Member``) and an attendant of its connection."""
+class WebSocketClient(Subscriber):
+    """Frames, pings, closing and time; a dialect adds what is said in them."""
 
     __slots__ = (
-        "_address_group",
         "_closing_at",
-        "_context",
         "_handshake",
         "_heard_at",
         "_held",
@@ -59,27 +55,14 @@ class WebSocketClient(ABC):
         "_processing",
         "_session",
         "_waiting_for_reader",
-        "connection",
-        "default_room",
-        "gone",
-        "guest",
-        "known",
-        "opened_at",
-        "refused",
-        "rooms",
-        "typed_at",
-        "unanswered",
     )
-
-    encoding: events.Encoding
-    guest: Guest
 
     def __init__(
         self, context: Context, connection: Connection, room: str, address_group: str
     ) -> None:
+        super().__init__(context, connection, room, address_group)
         limits = context.settings.limits
         now = context.loop.now
-        self._context = context
         self._session = Session(limits.message, limits.fragments)
         self._held = 0
         self._processing = False
@@ -91,19 +74,7 @@ class WebSocketClient(ABC):
         self._pinged_at = 0.0
         # Spread over the whole interval, or everybody who came at once is pinged at once.
         self._ping_due = now + context.settings.ping.every * random.uniform(0.5, 1.0)
-        self._address_group = address_group
-        self.connection = connection
-        self.default_room = room
-        self.opened_at = now
-        self.known = False
-        self.gone = False
-        self.rooms: dict[str, None] = {}
-        self.unanswered = 0
-        self.typed_at = 0.0
-        self.refused: tuple[str, float] | None = None
         connection.on_data = self._on_data
-        connection.on_gone = self._on_gone
-        context.enrol(self)
 
     def start(self, handshake: bytes, early: bytes) -> None:
         """Begin: ``handshake`` is our answer to theirs, ``early`` came behind that."""
@@ -204,32 +175,15 @@ class WebSocketClient(ABC):
         if not self._closing_at:
             self.connection.write(data)
 
-    def deliver(self, data: bytes) -> bool:
-        connection = self.connection
-        if self._closing_at:
-            return True
-        if connection.queued > self._context.settings.limits.queue:
-            return False
-        connection.write(data)
-        return True
-
-    def feed(self, data: bytes) -> None:
-        connection = self.connection
-        if self._closing_at:
-            return
-        connection.on_drained = self._on_drained
-        if data:
-            connection.write(data)
-        elif not connection.queued:
-            self._context.loop.call_later(0, self._on_drained)
+    @property
+    def deaf(self) -> bool:
+        return bool(self._closing_at)
 
     def _on_drained(self) -> None:
-        self.connection.on_drained = None
+        super()._on_drained()
         if self._waiting_for_reader:
             self._waiting_for_reader = False
             self.release()
-        for name in list(self.rooms):
-            self._context.rooms.drained(name, self)
 
     # -- the end
 
@@ -259,14 +213,9 @@ class WebSocketClient(ABC):
         logs.event(logs.debug, "closed", transport="websocket", reason=reason, uid=uid)
 
     def _on_gone(self, reason: str) -> None:
-        self.gone = True
         if not self._closing_at:
             self._log_close(reason)
-        context = self._context
-        context.dismiss(self)
-        context.closed()
-        context.release_address(self._address_group)
-        context.commands.depart(self)
+        super()._on_gone(reason)
 
     # -- time
 
@@ -283,7 +232,7 @@ class WebSocketClient(ABC):
             if now - self.opened_at > settings.timeouts.hello:
                 self.close(HELLO_TIMEOUT)
             return
-        if connection.queued and now - connection.progress_at > self._patience_s():
+        if connection.queued and now - connection.progress_at > self.patience_s:
             connection.abort(SLOW.name)
         elif not self.known and now - self.opened_at > settings.timeouts.hello:
             self.close(HELLO_TIMEOUT)
@@ -294,14 +243,6 @@ class WebSocketClient(ABC):
             self._pinged_at = now
             self._ping_due = now + settings.ping.every
             connection.write(self.ping())
-
-    def _patience_s(self) -> float:
-        """How long the kernel may take no output.  A reader that is behind costs no more memory
-        however long it takes, so it gets more time."""
-        settings = self._context.settings
-        if self.connection.queued > settings.limits.queue:
-            return LAG_S
-        return settings.timeouts.write
 
     def _has_excuse(self) -> bool:
         """A pong that did not come says nothing while this side does not read, or while the ping
@@ -517,7 +458,7 @@ class EchoClient(WebSocketClient):
     def on_open(self) -> None:
         super().on_open()
         self.known = True  # nobody has to introduce themselves here
-        self.guest = Guest("", "", "", 0.0)
+        self.guest = NOBODY
 
     def on_text(self, data: bytes) -> None:
         self.write(frames.encode_text(data))
