@@ -16,6 +16,7 @@ import yaml
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
 MAX_ALIASES = 100
+_TOO_DEEP = f"more than {MAX_DEPTH} levels deep"
 # A file of another program has an unknown key on every line; past this nobody reads on.
 MAX_PROBLEMS = 100
 
@@ -181,6 +182,8 @@ def _line_of(error: yaml.MarkedYAMLError, text: str) -> int:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's words on one line, with the advice that most of these errors need."""
     parts = ", ".join(part for part in (error.context, error.problem) if part)
+    if "nesting depth" in parts:  # libyaml from 0.2.6 on gives up before `node` sees any of it
+        return _TOO_DEEP
     advice = ""
     if "alias" in parts or "anchor" in parts or "cannot start any token" in parts:
         advice = ' (put quotes around a value that begins with a sign, like "*")'
@@ -235,7 +238,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event.anchor or "", line)
         if len(path) > MAX_DEPTH:
-            _fail(self.file, line, f"more than {MAX_DEPTH} levels deep")
+            _fail(self.file, line, _TOO_DEEP)
         self.check_tag(event, line)
         anchor = _Anchor()
         if event.anchor is not None:
