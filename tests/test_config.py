@@ -171,7 +171,7 @@ class TestDefaults:
         for row in table().rows.values():
             assert row.key.help.strip()[-1] in ".}", row.path
 
-    @pytest.mark.parametrize("path", ["poll.hold", "compression"])
+    @pytest.mark.parametrize("path", ["compression"])
     def test_what_does_nothing_yet_says_so(self, path):
         assert "No effect yet" in table().rows[path].key.help
 

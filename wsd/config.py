@@ -309,8 +309,7 @@ class Poll(msgspec.Struct, frozen=True):
         float,
         Key(
             Duration(0, 5 * _MINUTE),
-            "Longest time that a poll waits for news. No effect yet: polling comes in a later"
-            " version.",
+            "Longest time that a poll waits for news.",
         ),
     ] = 25.0
 

@@ -207,7 +207,7 @@ def test_an_answer_may_take_its_time(site: Site, wire: Wire, router: Canary) -> 
     site.pass_(100, 1)
     assert wire.take() == b""
     assert router.asked == ["/later"]  # one after the other
-    router.waiting[0].respond_later(response(200, (), b"late"))
+    router.waiting[0].respond(response(200, (), b"late"))
     site.settle()
     assert statuses(wire.take()) == [200, 200]
     assert router.asked == ["/later", "/next"]
@@ -218,7 +218,7 @@ def test_an_answer_for_somebody_who_has_gone(site: Site, wire: Wire, router: Can
     site.settle()
     wire.close()
     site.settle()
-    router.waiting[0].respond_later(response(200, (), b"late"))
+    router.waiting[0].respond(response(200, (), b"late"))
     site.settle()
     assert not site.workers[0].context.attendants
 

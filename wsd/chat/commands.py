@@ -17,7 +17,7 @@ import msgspec
 from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
-from wsd.chat.guests import Guest, Guests
+from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.reasons import INTERNAL
 from wsd.chat.room import Member
@@ -52,6 +52,9 @@ MAX_UNANSWERED = 64
 
 TYPING_EVERY_S = 1.0
 
+Entries = dict[str, Entry]
+"""What a newcomer is told of each room that it enters."""
+
 
 class Client(Member, Protocol):
     """A connection whose other end speaks commands."""
@@ -66,6 +69,8 @@ class Client(Member, Protocol):
     refused: tuple[str, float] | None
     """The cid of a message that has to come again before another may, and until when."""
     gone: bool
+    roams: bool
+    """Its commands are for any room: it is in none itself, another connection of its guest is."""
 
     def reply(self, value: dict[str, Any]) -> None: ...
 
@@ -125,20 +130,29 @@ class Commands:
 
     def handle(self, client: Client, json: bytes) -> None:
         """Carry out one command; whatever is wrong with it is answered, never raised."""
-        self._row[M.COMMANDS] += 1
+        command = self.read(json)
+        if isinstance(command, dict):
+            client.reply(command)
+        else:
+            self.carry_out(client, command)
+
+    def read(self, json: bytes) -> AnyCommand | dict[str, Any]:
+        """The command, or the error that answers what is none."""
         try:
-            command = self._decoder.decode(json)
+            return self._decoder.decode(json)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            client.reply(misunderstood(json, error))
-            return
+            return misunderstood(json, error)
+
+    def carry_out(self, client: Client, command: AnyCommand) -> None:
+        self._row[M.COMMANDS] += 1
         try:
             if not client.known and not isinstance(command, Hello | Pong):
                 raise Refuse("auth", "say hello first")
             self._table[type(command)](client, command)
         except Refuse as refusal:
-            self._refuse(client, command.id, refusal)
+            self.refuse(client, command.id, refusal)
 
-    def _refuse(self, client: Client, id_: int | None, refusal: Refuse) -> None:
+    def refuse(self, client: Client, id_: int | None, refusal: Refuse) -> None:
         logs.event(logs.debug, "refused", code=refusal.code)
         answer: dict[str, Any] = {"type": "error"}
         if id_ is not None:
@@ -155,21 +169,42 @@ class Commands:
     # -- coming and going
 
     def _hello(self, client: Client, command: Hello) -> None:
+        def entered(entries: Entries) -> None:
+            client.reply(self.welcome(client, command.id, entries))
+            for name, entry in entries.items():
+                self._rooms.admit(name, client, entry)
+
+        self.greet(client, command, command.rooms or {client.default_room: None}, entered)
+
+    def greet(
+        self,
+        client: Client,
+        command: Hello,
+        wanted: dict[str, str | None],
+        entered: Callable[[Entries], None],
+    ) -> None:
+        """Introduce ``client`` and have it enter the rooms of ``wanted``, as soon as that can be.
+
+        ``entered`` sends the welcome and admits the client, in the same step of the loop; nothing
+        may come between.  Raises Refuse.
+        """
         if client.known:
             raise Refuse("bad", "hello was said already")
-        wanted = command.rooms or {client.default_room: None}
         if len(wanted) > self.settings.limits.rooms_per_connection:
             raise Refuse("bad", f"at most {self.settings.limits.rooms_per_connection} rooms")
         wanted = {room_name(name): after for name, after in wanted.items()}
         self.introduce(client, command.token, command.name)
+        self.enter(client, wanted, entered)
 
-        def done() -> None:
-            entries = self._enter(client, wanted, True)
-            client.reply(self._welcome(client, command.id, entries))
-            for name, entry in entries.items():
-                self._rooms.admit(name, client, entry)
-
-        self._prepare(client, wanted, done)
+    def enter(
+        self,
+        client: Client,
+        wanted: dict[str, str | None],
+        entered: Callable[[Entries], None],
+        replay: bool = True,
+    ) -> None:
+        """``greet`` for somebody who is known already, or who only watches."""
+        self._prepare(client, wanted, lambda: entered(self._enter(client, wanted, replay)))
 
     def introduce(self, client: Client, token: str, name: str | None) -> Guest:
         """Give ``client`` the guest that it is.  Raises Refuse for a name that cannot be had."""
@@ -180,18 +215,20 @@ class Commands:
         client.known = True
         return client.guest
 
-    def _welcome(
-        self, client: Client, id_: int | None, entries: dict[str, Entry]
+    def welcome(
+        self, client: Client, id_: int | None, entries: Entries
     ) -> dict[str, Any]:
+        """The answer to a hello.  Whoever only watches is told nothing of who it is."""
         guest = client.guest
         welcome: dict[str, Any] = {"type": "welcome"}
         if id_ is not None:
             welcome["id"] = id_
+        if guest is not NOBODY:
+            welcome["uid"] = guest.uid
+            welcome["token"] = self._guests.token(guest)
+            welcome["name"] = guest.name
+            welcome["role"] = guest.role
         return welcome | {
-            "uid": guest.uid,
-            "token": self._guests.token(guest),
-            "name": guest.name,
-            "role": guest.role,
             "ping_s": _short(self.settings.ping.every),
             "time": round(self._wall(), 3),
             "rooms": {name: _entry_fields(entry) for name, entry in entries.items()},
@@ -202,19 +239,22 @@ class Commands:
     ) -> None:
         """Join for the dialects that know no commands; ``first`` sends what goes ahead."""
 
-        def done() -> None:
-            entries = self._enter(client, {name: None}, replay)
+        def entered(entries: Entries) -> None:
             first()
             self._rooms.admit(name, client, entries[name])
 
-        self._prepare(client, {name: None}, done)
+        self.enter(client, {name: None}, entered, replay)
 
     def _prepare(
         self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]
     ) -> None:
         """Hold the client until all rooms can be entered, then enter them in one step."""
         client.hold()
-        self._go_on_preparing(client, wanted, done)
+        if wanted:
+            self._go_on_preparing(client, wanted, done)
+        else:
+            self._carefully(client, done)
+            client.release()
 
     def _go_on_preparing(
         self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]
@@ -239,8 +279,8 @@ class Commands:
 
     def _enter(
         self, client: Client, wanted: dict[str, str | None], replay: bool
-    ) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
+    ) -> Entries:
+        entries: Entries = {}
         for name, after in wanted.items():
             if name in client.rooms:
                 self._rooms.leave(name, client)
@@ -279,6 +319,8 @@ class Commands:
             self._guests.leave(client.guest)
 
     def _joined(self, client: Client, raw: str) -> str:
+        if client.roams:
+            return room_name(raw)
         name = raw if raw in client.rooms else unicodedata.normalize("NFC", raw[:200])
         if name not in client.rooms:
             raise Refuse("unknown_room", "join the room first")
@@ -325,7 +367,7 @@ class Commands:
                 again = outcome.code in ("storage", "busy")
                 retry_ms = int(RETRY_S * 1000) if again else None
                 refusal = Refuse(outcome.code, outcome.message, retry_ms)
-                self._refuse(client, command.id, refusal)
+                self.refuse(client, command.id, refusal)
 
         self._await(client, done, lambda answer: self._hub.publish(draft, answer))
 
@@ -371,7 +413,7 @@ class Commands:
                 client.refused = None
                 self._stored(client, command, room, outcome)
             else:
-                self._refuse(client, command.id, refusal)
+                self.refuse(client, command.id, refusal)
 
         self._await(client, done, lambda answer: self._hub.find(draft, answer))
 
@@ -455,7 +497,7 @@ class Commands:
 
         def done(page: Page) -> None:
             if isinstance(page, wire.Refused):
-                self._refuse(client, command.id, Refuse(page.code, page.message, 1000))
+                self.refuse(client, command.id, Refuse(page.code, page.message, 1000))
                 return
             answer: dict[str, Any] = {"type": "history"}
             if command.id is not None:

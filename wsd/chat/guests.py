@@ -67,6 +67,12 @@ class Guests:
         guest.connections += 1
         return guest
 
+    def recognise(self, token: str) -> Guest | None:
+        """The guest that ``token`` speaks of, if it is a genuine one; as ``arrive`` does it."""
+        if self.tokens.read(token, self._wall()) is None:
+            return None
+        return self.arrive(token, None)
+
     def leave(self, guest: Guest) -> None:
         guest.connections -= 1
         guest.seen_at = self._clock()

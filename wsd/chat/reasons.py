@@ -21,6 +21,7 @@ UNSUPPORTED_DATA = Reason("unsupported_data", 1003)
 PING_TIMEOUT = Reason("ping_timeout", 4000)
 SLOW = Reason("slow", 4008)
 RESYNC = Reason("resync", 4009)
+ROTATED = Reason("rotated", 3002)
 HELLO_TIMEOUT = Reason("hello_timeout", 4501)
 
 BYE_RESTART = 3001

@@ -6,7 +6,7 @@ joins what the turn brought, once for each encoding in use, and gives every memb
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -167,12 +167,13 @@ class Rooms:
         if after is not None:
             self._row[M.RECOVERED if recovered else M.NOT_RECOVERED] += 1
         uid = member.guest.uid
+        counts = member.guest is not NOBODY
         there = uid in room.guests or (room.people is not None and uid in room.people)
         return Entry(
             position=str(Position(self.epoch, room.head)),
             follows=room.head - start,
             recovered=recovered,
-            online=room.online if there and room.online else room.online + 1,
+            online=room.online if there and room.online else room.online + counts,
             modes={},
             start=start,
         )
@@ -212,6 +213,28 @@ class Rooms:
         )
         if data:
             member.deliver(data)
+
+    def take(self, name: str, member: Member, limit: int) -> bytes:
+        """The next events for a member that is behind, and is answered instead of fed."""
+        room = self._rooms[name]
+        position = room.behind.get(member)
+        if position is None or position + 1 < room.first:
+            return b""
+        self._spread(room)
+        room.behind[member] = min(position + limit, room.head)
+        return room.chunk(member.encoding, position, limit)
+
+    def told(self, name: str, member: Member) -> int:
+        """``seq`` up to which ``member`` has been told of a room that it is in."""
+        return self._rooms[name].known_head(member)
+
+    def heads(self, names: Iterable[str], member: Member) -> dict[str, int]:
+        """What a ping tells: the newest ``seq`` that ``member`` should have, of each room."""
+        rooms = [room for name in names if (room := self._rooms.get(name))]
+        return {room.name: room.known_head(member) for room in rooms}
+
+    def position(self, seq: int) -> str:
+        return str(Position(self.epoch, seq))
 
     def leave(self, name: str, member: Member) -> None:
         room = self._rooms[name]

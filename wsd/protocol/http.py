@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from wsd.protocol.chunked import ChunkedBody
 from wsd.protocol.lines import FIELD_LINE, FIELD_VALUE, TOKEN, LineBuffer
@@ -22,6 +22,7 @@ from wsd.protocol.target import decode_path, is_host, parse_query, split_target
 __all__ = [
     "CONTINUE",
     "REASONS",
+    "Headers",
     "HttpError",
     "HttpLimits",
     "Request",
@@ -60,6 +61,10 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 
 _MAX_BLANK_LINES = 2
+
+
+Headers: TypeAlias = list[tuple[str, str]]
+"""Names and values of a response, in order."""
 
 
 class HttpLimits(NamedTuple):

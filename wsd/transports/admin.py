@@ -165,17 +165,14 @@ class AdminRouter:
         if call is None:
             client.respond(_json(request, 404, _error("bad", f"there is no {name[:40]}")))
             return
-        now = True
 
         def answer(status: int, value: Any) -> None:
-            send = client.respond if now else client.respond_later
-            send(_json(request, status, value))
+            client.respond(_json(request, status, value))
 
         try:
             call(arguments, answer)
         except Refuse as refusal:
             answer(400, _error(refusal.code, refusal.message))
-        now = False
 
     # -- calls
 

@@ -17,6 +17,7 @@ from wsd.net.tls import TlsConnection, TlsContext
 from wsd.protocol.http import (
     CONTINUE,
     HttpError,
+    HttpLimits,
     Request,
     RequestParser,
     error_response,
@@ -37,6 +38,16 @@ class Router(Protocol):
         """
 
 
+class Waiting(Protocol):
+    """An answer in the making."""
+
+    def abandon(self) -> None:
+        """Nobody is there to get it any more."""
+
+    def drain(self, retry_ms: tuple[int, int]) -> None:
+        """The daemon is going to stop: do not wait for news."""
+
+
 class HttpClient:
     """One connection while it speaks HTTP."""
 
@@ -45,6 +56,7 @@ class HttpClient:
         "_answering",
         "_closing_at",
         "_context",
+        "_handling",
         "_parser",
         "_peer",
         "_request",
@@ -53,6 +65,7 @@ class HttpClient:
         "_stage",
         "connection",
         "taken_over",
+        "waiting",
     )
 
     def __init__(
@@ -66,7 +79,8 @@ class HttpClient:
         self._context = context
         self._router = router
         self._peer = peer
-        self._parser = RequestParser()
+        self._parser = RequestParser(HttpLimits(body=context.settings.limits.message))
+        self._handling = False
         self._request: Request | None = None
         self._answering = False
         self._closing_at = 0.0
@@ -74,6 +88,8 @@ class HttpClient:
         self._since = context.loop.now
         self._address_group: str | None = None
         self.taken_over = False
+        self.waiting: Waiting | None = None
+        """Whoever works on an answer that takes its time."""
         if tls is None:
             self.connection = Connection(
                 context.loop, context.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
@@ -144,7 +160,11 @@ class HttpClient:
         self._request = request
         self._answering = True
         self._stage = "answer"  # so that the time of what comes next begins after it
-        self._router.handle(self, request)
+        self._handling = True
+        try:
+            self._router.handle(self, request)
+        finally:
+            self._handling = False
 
     def _reject(self, error: HttpError) -> None:
         self._context.row[M.HTTP_REJECTED] += 1
@@ -164,20 +184,21 @@ class HttpClient:
     # -- output
 
     def respond(self, data: bytes) -> None:
-        """Send the answer to the request in hand; ``data`` is the whole of it."""
+        """Send the answer to the request in hand, from within ``Router.handle`` or later.
+
+        ``data`` is the whole of it.  What was pipelined behind the request comes next.
+        """
         request, self._request = self._request, None
         self._answering = False
+        self.waiting = None
         if self.connection.state is not State.OPEN:
             return
         self.connection.write(data)
         if self._context.draining or not (request and request.keep_alive):
             self.close("answered")
-
-    def respond_later(self, data: bytes) -> None:
-        """``respond`` from outside of ``Router.handle``; then go on with what was pipelined."""
-        self.respond(data)
-        self.connection.resume_reading()
-        self._process()
+        if not self._handling:
+            self.connection.resume_reading()
+            self._process()
 
     def take_over(self) -> tuple[bytes, str]:
         """Hand the connection to somebody who speaks another protocol.
@@ -197,6 +218,8 @@ class HttpClient:
             self.connection.close(reason)
 
     def _on_gone(self, reason: str) -> None:
+        if self.waiting is not None:
+            self.waiting.abandon()
         self._context.dismiss(self)
         self._context.closed()
         if self._address_group is not None:
@@ -234,7 +257,9 @@ class HttpClient:
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self.connection.receive()  # who has asked already is answered, and closed by that
-        if not self._answering:
+        if self.waiting is not None:
+            self.waiting.drain(retry_ms)
+        elif not self._answering:
             self.close("restart")
 
     def restart(self) -> None:

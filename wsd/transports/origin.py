@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from wsd.protocol.http import HttpError, Request
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,6 +28,29 @@ def origin_allowed(origin: str | None, host: str, patterns: Sequence[str]) -> bo
     if not patterns:
         return _same(parts, host)
     return any(_matches(parts, pattern) for pattern in patterns)
+
+
+def check_origin(request: Request, patterns: Sequence[str]) -> list[tuple[str, str]]:
+    """The headers that let the page behind ``request`` read the answer.  Raises HttpError.
+
+    The answer depends on the origin, so a cache has to keep them apart.  Credentials are never
+    allowed: whoever somebody is stands in the body, and cookies are of no use here.
+    """
+    origin = request.headers.get("origin")
+    if origin is None and request.header("sec-fetch-site") in _FOREIGN and "*" not in patterns:
+        # A browser that says so, and a page that hides its origin (an image, a link).
+        raise bad_origin()
+    if not origin_allowed(origin, request.header("host"), patterns):
+        raise bad_origin()
+    vary = ("Vary", "Origin")
+    return [vary] if origin is None else [vary, ("Access-Control-Allow-Origin", origin)]
+
+
+_FOREIGN = ("cross-site", "same-site")
+
+
+def bad_origin() -> HttpError:
+    return HttpError(403, "bad_origin", "Pages of this origin may not connect here.")
 
 
 @lru_cache(maxsize=1024)

@@ -9,8 +9,9 @@ from wsd.net.connection import Connection
 from wsd.protocol import handshake
 from wsd.protocol.http import HttpError, Request
 from wsd.transports.context import Context
+from wsd.transports.exchange import Exchange
 from wsd.transports.http import HttpClient
-from wsd.transports.origin import origin_allowed
+from wsd.transports.origin import bad_origin, origin_allowed
 from wsd.transports.pages import not_found
 from wsd.transports.websocket import (
     SUBPROTOCOL,
@@ -34,11 +35,14 @@ class PublicRouter:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._exchange = Exchange(context)
 
     def handle(self, client: HttpClient, request: Request) -> None:
         # "/" is a page as well, the other two nothing but sockets.
         if request.path in DIALECTS and (request.path != "/" or handshake.is_upgrade(request)):
             self._upgrade(client, request)
+            return
+        if self._exchange.handle(client, request):
             return
         if request.method not in ("GET", "HEAD"):
             raise HttpError(
@@ -84,7 +88,7 @@ class PublicRouter:
             raise HttpError(400, "bad_room", refusal.message) from None
         origins = settings.for_room(room).origins
         if not origin_allowed(request.headers.get("origin"), request.header("host"), origins):
-            raise HttpError(403, "bad_origin", "Pages of this origin may not connect here.")
+            raise bad_origin()
         if self._context.draining:
             client.refuse(503, "restart", "The server is restarting.")
             return

@@ -39,6 +39,7 @@ class Subscriber(ABC):
 
     encoding: events.Encoding
     guest: Guest
+    roams = False
 
     def __init__(
         self, context: Context, connection: Connection, room: str, address_group: str

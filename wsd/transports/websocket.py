@@ -306,12 +306,7 @@ class V1Client(WebSocketClient):
         self.write(data)
 
     def ping(self) -> bytes:
-        rooms = self._context.rooms
-        heads = {}
-        for name in self.rooms:
-            room = rooms.get(name)
-            if room is not None:
-                heads[name] = room.known_head(self)
+        heads = self._context.rooms.heads(self.rooms, self)
         return _PING + frames.encode_text(_to_json({"type": "ping", "heads": heads}))
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
