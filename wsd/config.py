@@ -407,7 +407,7 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
         tuple[str, ...],
         Key(
             ORIGINS,
-            "Sites whose pages may connect; empty: only this server's own pages."
+            "Sites whose pages may connect, beside this server's own pages."
             ' "*" is any site, https://*.example.com every subdomain.',
         ),
     ] = ()

@@ -102,8 +102,9 @@ def test_any_origin() -> None:
         assert origin_allowed(origin, "chat.example", ["*"])
 
 
-def test_a_list_does_not_add_the_own_origin() -> None:
-    assert not origin_allowed("https://chat.example", "chat.example", [ALLOWED])
+def test_the_own_pages_may_whatever_the_list_says() -> None:
+    assert origin_allowed("https://chat.example", "chat.example", [ALLOWED])
+    assert not origin_allowed("https://chat.example:8443", "chat.example", [ALLOWED])
 
 
 @given(st.text(max_size=60), st.text(max_size=30))

@@ -153,7 +153,7 @@ def test_a_slow_reader_is_fed_from_the_log(make_site: Make) -> None:
 
 def test_it_is_rotated_with_a_word(site: Site) -> None:
     reader = stream(site, name="Ann")
-    site.pass_(730, 5)
+    site.pass_(745, 1)
     bye = reader.events()[-1].value
     assert (bye["type"], bye["code"], bye["reason"]) == ("bye", ROTATED.code, "rotated")
     assert reader.wire.ended and not reader.wire.reset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsd.chat.identity import Tokens, friendly_name, new_uid
+from wsd.chat.identity import Claims, Tokens, friendly_name, new_uid
 
 KEEP_S = 300.0
 """How long a guest without a connection is remembered, so that a reconnect does not refill the
@@ -56,7 +56,7 @@ class Guests:
 
     def arrive(self, token: str, name: str | None) -> Guest:
         """The guest that ``token`` speaks of, or a new one; ``name`` is clean or None."""
-        claims = self.tokens.read(token, self._wall()) if token else None
+        claims = self.claims(token)
         uid = claims.uid if claims else new_uid()
         guest = self._by_uid.get(uid)
         if guest is None:
@@ -67,9 +67,17 @@ class Guests:
         guest.connections += 1
         return guest
 
+    def claims(self, token: str) -> Claims | None:
+        """What ``token`` says, if it is a genuine one; nobody arrives by that."""
+        return self.tokens.read(token, self._wall()) if token else None
+
+    def stranger(self) -> str:
+        """The token of a new guest, of whom nothing is kept."""
+        return self.tokens.make(new_uid(), friendly_name(), self._wall())
+
     def recognise(self, token: str) -> Guest | None:
         """The guest that ``token`` speaks of, if it is a genuine one; as ``arrive`` does it."""
-        if self.tokens.read(token, self._wall()) is None:
+        if self.claims(token) is None:
             return None
         return self.arrive(token, None)
 

@@ -9,11 +9,11 @@ import mimetypes
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 
-from wsd.protocol.http import Request, response
+from wsd.protocol.http import Headers, Request, response
 
 LANGUAGES = ("en", "zh-CN")
 
@@ -53,6 +53,7 @@ class Pages:
             autoescape=True, loader=jinja2.FunctionLoader(lambda name: (root / name).read_text())
         )
         self._page = environment.get_template("page.html")
+        self._plain = environment.get_template("plain.html")
         self.message = environment.get_template("message.html")
 
     def static(self, request: Request) -> bytes:
@@ -101,6 +102,29 @@ class Pages:
         return _answer(request, headers, html.encode())
 
 
+    def words(self, request: Request, language: str) -> dict[str, str]:
+        """Texts of the interface in the language of the page that ``request`` asks for."""
+        words: dict[str, str] = self._words[_language(request, language)]
+        return words
+
+    def plain(
+        self, request: Request, language: str, status: int, headers: Headers, **values: Any
+    ) -> bytes:
+        """The page without script; ``values`` are what ``plain.html`` names."""
+        language = _language(request, language)
+        html = self._plain.render(
+            lang=language, t=self._words[language], version=self._version, **values
+        )
+        headers = [
+            *headers,
+            ("Content-Type", _TYPES[".html"]),
+            ("Content-Language", language),
+            ("Content-Security-Policy", _PLAIN_POLICY),
+            *_SAFE,
+        ]
+        return _answer(request, headers, html.encode(), status)
+
+
 def not_found(request: Request) -> bytes:
     headers = [("Content-Type", "text/plain; charset=utf-8"), *_SAFE]
     return _answer(request, headers, b"There is nothing here.\n", 404)
@@ -111,6 +135,12 @@ def _answer(
 ) -> bytes:
     head = request.method == "HEAD"
     return response(status, headers, body, keep_alive=request.keep_alive, head=head)
+
+
+_PLAIN_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'self'"
+)
 
 
 def _policy(host: str) -> str:

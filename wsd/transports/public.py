@@ -13,6 +13,7 @@ from wsd.transports.exchange import Exchange
 from wsd.transports.http import HttpClient
 from wsd.transports.origin import bad_origin, origin_allowed
 from wsd.transports.pages import not_found
+from wsd.transports.plain import handle_plain
 from wsd.transports.websocket import (
     SUBPROTOCOL,
     EchoClient,
@@ -44,11 +45,20 @@ class PublicRouter:
             return
         if self._exchange.handle(client, request):
             return
+        if request.path.startswith("/plain/"):
+            self._plain(client, request)
+            return
         if request.method not in ("GET", "HEAD"):
             raise HttpError(
                 405, "method_not_allowed", "Only GET is possible here.", (("Allow", "GET, HEAD"),)
             )
         client.respond(self._resource(request))
+
+    def _plain(self, client: HttpClient, request: Request) -> None:
+        try:
+            handle_plain(self._context, client, request)
+        except Refuse:
+            client.respond(not_found(request))
 
     def _resource(self, request: Request) -> bytes:
         path = request.path
