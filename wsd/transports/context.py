@@ -15,7 +15,7 @@ from wsd.hub.link import HubLink
 from wsd.metrics import M, Row, Scoreboard
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
-from wsd.transports.origin import Network, address_group, parse_networks
+from wsd.transports.addresses import Network, address_group, parse_networks
 from wsd.transports.pages import Pages
 
 SWEEP_S = 0.1

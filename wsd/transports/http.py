@@ -23,8 +23,8 @@ from wsd.protocol.http import (
     error_response,
     response,
 )
+from wsd.transports.addresses import client_address, is_proxy
 from wsd.transports.context import Context
-from wsd.transports.origin import client_address, is_proxy
 
 
 class Router(Protocol):

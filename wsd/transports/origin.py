@@ -1,17 +1,14 @@
-"""Which pages may talk to this daemon, and from which address a request really came."""
+"""Which pages may talk to this daemon."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from wsd.protocol.http import HttpError, Request
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def origin_allowed(origin: str | None, host: str, patterns: Sequence[str]) -> bool:
@@ -83,60 +80,3 @@ def _matches(origin: tuple[str, str, int], pattern: str) -> bool:
     if "://*." in pattern:
         return host.endswith("." + wanted[1])
     return host == wanted[1]
-
-
-def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
-
-
-def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
-    """The address behind the proxies that are trusted: the right-most hop that is none of them.
-
-    What stands further left was written by whoever sent the request.  Anything that is not an
-    address ends the search at the last one that was.
-    """
-    address = plain_address(peer)
-    if not _trusted(address, trusted):
-        return address
-    for hop in reversed(headers.get("x-forwarded-for", "").split(",")[-32:]):
-        found = plain_address(hop.strip(" \t"))
-        if not found:
-            break
-        address = found
-        if not _trusted(address, trusted):
-            break
-    return address
-
-
-def is_proxy(peer: str, trusted: Sequence[Network]) -> bool:
-    """Whether only the headers can tell the address: a trusted proxy, or a Unix socket."""
-    address = plain_address(peer)
-    return not address or _trusted(address, trusted)
-
-
-def plain_address(text: str) -> str:
-    """``text`` in its one plain form (an IPv4-mapped one as IPv4), or "" if it is no address."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
-
-
-def _trusted(address: str, trusted: Sequence[Network]) -> bool:
-    if not address:
-        return False
-    ip = ipaddress.ip_address(address)
-    return any(ip in network for network in trusted)
-
-
-def address_group(address: str) -> str:
-    """What connections are counted by: an IPv4 address, or the /64 that an IPv6 site has."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.ip_network(f"{address}/64", strict=False))
