@@ -25,10 +25,13 @@ from tests.chaos.checker import SEVEN, Counts
 from tests.chaos.client import Client, World
 from tests.chaos.faults import KERNEL_RESETS, SmallDisk, Tormentor, Tree, Unavailable, small_disk
 from tests.chaos.launcher import MUTANTS
+from tests.chaos.listeners import HttpListener, Poll, Stream
 
 ROOMS = ["lobby", "tech"]
 SENDERS = 8
 LISTENERS = 8
+HTTP = (Stream, Stream, Poll, Poll)
+"""How the last of the listeners listen; all others have a WebSocket."""
 WANDERERS = 4
 """Listeners that leave and come back all the time."""
 RATE = 40.0
@@ -290,7 +293,10 @@ async def _run_phase(
         Client(world, f"s{i}", ROOMS, copies=3 if i == SENDERS - 1 else 1, resends=phase.resends)
         for i in range(SENDERS)
     ]
-    listeners = [Client(world, f"l{i}", ROOMS) for i in range(LISTENERS)]
+    listeners = [Client(world, f"l{i}", ROOMS) for i in range(LISTENERS - len(HTTP))]
+    listeners += [
+        HttpListener(world, f"{wire.path} {i}", ROOMS, wire=wire) for i, wire in enumerate(HTTP)
+    ]
     clients = senders + listeners
     tormentor = Tormentor(tree, clients, rng)
     background: list[asyncio.Task[Any]] = []
