@@ -27,7 +27,7 @@ ORDER = (
     {"systemd"},
     {"config", "config_table", "config_text", "config_values", "config_file"},
     {"metrics", "failpoints"},
-    {"logs"},
+    {"logs", "reasons"},
     {"__init__"},
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names}

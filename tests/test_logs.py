@@ -155,3 +155,44 @@ def test_lg_04_no_token_and_no_text_is_logged(stream: io.StringIO, site: Site) -
     assert "refused" in text and "closed" in text and "rejected" in text
     for word in (token, "planted", "Planted"):
         assert word not in text
+
+
+# -- storms
+
+
+def test_lg_05_a_storm_of_one_reason_is_a_few_lines_and_a_count(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    monkeypatch.setattr(logs, "_buckets", {})
+    logs.setup("info", "json", "worker 0")
+    for _ in range(100_000):
+        logs.limited(logs.info, "rejected", "bad_host", status=400)
+    written = [json.loads(line) for line in lines(stream)]
+    assert len(written) == logs.LINES_AT_ONCE
+    assert written[0]["reason"] == "bad_host" and written[0]["status"] == 400
+    assert all("suppressed" not in line for line in written)
+    logs.limited(logs.info, "rejected", "missing_host")  # another reason has lines of its own
+    assert json.loads(*lines(stream))["reason"] == "missing_host"
+    now += logs.LINE_EVERY_S
+    for _ in range(5):
+        logs.limited(logs.info, "rejected", "bad_host", status=400)
+    (line,) = lines(stream)
+    assert json.loads(line)["suppressed"] == 100_000 - logs.LINES_AT_ONCE
+    now += logs.LINE_EVERY_S
+    logs.limited(logs.info, "rejected", "bad_host", status=400)
+    assert json.loads(*lines(stream))["suppressed"] == 4
+
+
+def test_what_is_below_the_level_is_not_counted_as_suppressed(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_buckets", {})
+    logs.setup("info", "text", "worker 0")
+    for _ in range(1000):
+        logs.limited(logs.debug, "refused", "rate")
+    logs.setup("debug", "text", "worker 0")
+    logs.limited(logs.debug, "refused", "rate")
+    (line,) = lines(stream)
+    assert "suppressed" not in line

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from wsd.metrics import _CELLS, EXPORTED, M, Scoreboard
+from wsd import reasons
+from wsd.metrics import (
+    _FIRST_REASON,
+    BY_REASON,
+    CLOSED,
+    EXPORTED,
+    HTTP_REJECTED,
+    REFUSED,
+    M,
+    Scoreboard,
+)
 
 NAMES = ["master", "hub", "worker 0", "worker 1"]
 
@@ -33,7 +44,7 @@ def test_rows_are_apart(board: Scoreboard) -> None:
 
 def test_cells_fit_and_are_used_once() -> None:
     assert len({int(cell) for cell in M}) == len(M)
-    assert max(M) < _CELLS
+    assert max(M) < _FIRST_REASON
     assert len({described.cell for described in EXPORTED}) == len(EXPORTED)
     assert len({described.name for described in EXPORTED}) == len(EXPORTED)
 
@@ -53,7 +64,7 @@ def test_exposition(board: Scoreboard) -> None:
     board.row("worker 1")[M.COPIES] = 12345678
     board.row("worker 1")[M.CONNECTIONS] = 3
     families = {f.name: f for f in text_string_to_metric_families(board.exposition().decode())}
-    assert set(families) == {described.name for described in EXPORTED}
+    assert set(families) == {c.name for c in (*EXPORTED, *BY_REASON)}
     for described in EXPORTED:
         family = families[described.name]
         assert family.documentation == described.help
@@ -66,11 +77,45 @@ def test_exposition(board: Scoreboard) -> None:
     assert (copies.name, copies.value) == ("wsd_copies_total", 12345678)
 
 
+def test_a_reason_has_a_label_and_a_cell_of_its_own(board: Scoreboard) -> None:
+    """LG-07: there are as many labels as the registry has names, and one for what it has not."""
+    rows = [board.row("worker 0"), board.row("worker 1")]
+    for counters in BY_REASON:
+        for i, reason in enumerate(counters.labels):
+            for _ in range(i):
+                counters.count(rows[i % 2], reason)
+    families = {f.name: f for f in text_string_to_metric_families(board.exposition().decode())}
+    for counters in BY_REASON:
+        samples = [s for s in families[counters.name].samples if s.name.endswith("_total")]
+        assert {s.labels[counters.label]: s.value for s in samples} == {
+            reason: i for i, reason in enumerate(counters.labels)
+        }
+    assert HTTP_REJECTED.labels == (*reasons.HTTP, "other")
+    assert REFUSED.labels == (*reasons.COMMANDS, "other")
+    assert CLOSED.labels == (*reasons.CLOSED, "other")
+
+
+def test_a_reason_that_is_in_no_table_is_counted_and_said(
+    board: Scoreboard, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("wsd"), "propagate", True)
+    row = board.row("worker 0")
+    CLOSED.count(row, "by_magic")
+    assert CLOSED.counts(row) == {"other": 1}
+    assert [record.getMessage() for record in caplog.records] == ["unknown_reason"]
+
+
+def test_counts_of_a_worker_that_is_no_more_stay(board: Scoreboard) -> None:
+    REFUSED.count(board.row("worker 1"), "rate")
+    board.row("worker 1")[M.STARTS] = 0
+    assert b'wsd_refused_total{code="rate"} 1.0' in board.exposition()
+
+
 def test_slots_that_were_never_used_are_left_out() -> None:
     board = Scoreboard(NAMES)
     board.row("hub")[M.STARTS] = 1
     assert [name for name, _ in board.used_rows()] == ["hub"]
-    assert b"worker" not in board.exposition()
+    assert b'process="worker' not in board.exposition()
 
 
 @pytest.mark.parametrize("text", ["", "configuration reloaded", "müde 张", "a\nb"])

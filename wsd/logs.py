@@ -15,6 +15,9 @@ from typing import Any
 _LOGGER = logging.getLogger("wsd")
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without space, quote, "=", backslash
 
+LINES_AT_ONCE = 10
+LINE_EVERY_S = 10.0
+
 debug = logging.DEBUG
 info = logging.INFO
 warning = logging.WARNING
@@ -35,6 +38,51 @@ def event(level: int, name: str, **fields: Any) -> None:
     """Log that ``name`` happened; ``fields`` say to whom and how much."""
     if _LOGGER.isEnabledFor(level):
         _LOGGER.log(level, "%s", name, extra={"fields": fields})
+
+
+def limited(level: int, name: str, reason: str, **fields: Any) -> None:
+    """``event`` for what anybody outside can cause as often as they like.
+
+    Of one name and reason ``LINES_AT_ONCE`` lines are written, then one every ``LINE_EVERY_S``;
+    ``suppressed`` in a line is the number of those left out before it.  Both must be from
+    bounded sets.
+    """
+    if not _LOGGER.isEnabledFor(level):
+        return
+    bucket = _buckets.get((name, reason))
+    if bucket is None:
+        bucket = _buckets[name, reason] = _Bucket()
+    suppressed = bucket.take(time.monotonic())
+    if suppressed:
+        fields["suppressed"] = suppressed
+    if suppressed is not None:
+        event(level, name, reason=reason, **fields)
+
+
+class _Bucket:
+    """Lines that may be written, and how many could not be."""
+
+    __slots__ = ("_at", "_lines", "_suppressed")
+
+    def __init__(self) -> None:
+        self._lines = float(LINES_AT_ONCE)
+        self._at = 0.0
+        self._suppressed = 0
+
+    def take(self, now: float) -> int | None:
+        """None: no line; else how many have been left out since the last one."""
+        gained = (now - self._at) / LINE_EVERY_S
+        self._lines = min(float(LINES_AT_ONCE), self._lines + gained)
+        self._at = now
+        if self._lines < 1.0:
+            self._suppressed += 1
+            return None
+        self._lines -= 1.0
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
+
+
+_buckets: dict[tuple[str, str], _Bucket] = {}
 
 
 def exception(name: str, **fields: Any) -> None:

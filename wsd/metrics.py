@@ -8,12 +8,14 @@ when a replacement takes it over.  Any process reads all rows, which is how one 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from wsd import logs, reasons
 
 
 class M(IntEnum):
@@ -27,7 +29,6 @@ class M(IntEnum):
     MEMBERS = 5
     ACCEPTED = 6
     HTTP_REQUESTS = 7
-    HTTP_REJECTED = 8
     COMMANDS = 9
     MESSAGES_IN = 10
     EVENTS = 11
@@ -68,7 +69,6 @@ EXPORTED = (
     Described(M.ACCEPT_PAUSES, "wsd_accept_pauses", CounterMetricFamily,
               "Times that accepting paused for want of descriptors or memory"),
     Described(M.HTTP_REQUESTS, "wsd_http_requests", CounterMetricFamily, "HTTP requests answered"),
-    Described(M.HTTP_REJECTED, "wsd_http_rejected", CounterMetricFamily, "HTTP requests refused"),
     Described(M.COMMANDS, "wsd_commands", CounterMetricFamily, "Commands received from clients"),
     Described(M.MESSAGES_IN, "wsd_published", CounterMetricFamily, "Events sent to the hub"),
     Described(M.EVENTS, "wsd_events", CounterMetricFamily, "Events received from the hub"),
@@ -94,11 +94,59 @@ EXPORTED = (
               "Times that a slow reader was switched to being fed from the log"),
 )  # fmt: skip
 
-_CELLS = 64
-_TEXT_BYTES = 1024
-
 Row: TypeAlias = "memoryview[float]"
 """A process's own row: ``row[M.COPIES] += 1``.  Cells are float64, each with one writer."""
+
+_OTHER = "other"
+
+
+class Reasons:
+    """A counter for each name in one table of ``wsd.reasons``, from the cell ``first`` on."""
+
+    def __init__(
+        self, name: str, label: str, help_: str, names: Mapping[str, str], first: int
+    ) -> None:
+        self.name = name
+        self.label = label
+        self.help = help_
+        self.labels = (*names, _OTHER)
+        self.first = first
+        self.end = first + len(self.labels)
+        self._cells = {reason: first + i for i, reason in enumerate(self.labels)}
+
+    def count(self, row: Row, reason: str) -> None:
+        cell = self._cells.get(reason)
+        if cell is None:  # labels are bounded: what is in no table has none of its own
+            logs.event(logs.error, "unknown_reason", metric=self.name, reason=reason)
+            cell = self._cells[_OTHER]
+        row[cell] += 1
+
+    def counts(self, row: Row) -> dict[str, float]:
+        """What has been counted in one row, without zeros."""
+        values = zip(self.labels, row[self.first : self.end], strict=True)
+        return {reason: value for reason, value in values if value}
+
+    def family(self, rows: list[Row]) -> Metric:
+        """The sums over all processes: by process they would be thousands of lines."""
+        family = CounterMetricFamily(self.name, self.help, labels=[self.label])
+        counts = [row[self.first : self.end].tolist() for row in rows]
+        for reason, values in zip(self.labels, zip(*counts, strict=True), strict=True):
+            family.add_metric([reason], sum(values))
+        return family
+
+
+_FIRST_REASON = 64  # the cells below are for M
+
+HTTP_REJECTED = Reasons(
+    "wsd_http_rejected", "reason", "HTTP requests refused", reasons.HTTP, _FIRST_REASON
+)
+REFUSED = Reasons("wsd_refused", "code", "Commands refused", reasons.COMMANDS, HTTP_REJECTED.end)
+CLOSED = Reasons("wsd_closed", "reason", "Connections ended", reasons.CLOSED, REFUSED.end)
+
+BY_REASON = (HTTP_REJECTED, REFUSED, CLOSED)
+
+_CELLS = CLOSED.end
+_TEXT_BYTES = 1024
 
 
 class Scoreboard:
@@ -136,13 +184,17 @@ class Scoreboard:
         self._view[-_TEXT_BYTES:] = raw.ljust(_TEXT_BYTES, b"\0")
 
     def collect(self) -> Iterator[Metric]:
-        """All rows in prometheus-client's terms, a label for the process."""
+        """All rows in prometheus-client's terms, a label for the process or one for the reason."""
         rows = list(self.used_rows())
         for cell, name, kind, text in EXPORTED:
             family = kind(name, text, labels=["process"])  # type: ignore[call-arg]
             for process, row in rows:
                 family.add_metric([process], row[cell])  # type: ignore[attr-defined]
             yield family
+        # Rows of workers that are no more count too, or a counter would go back.
+        everybody = [row for _, row in self.rows()]
+        for counters in BY_REASON:
+            yield counters.family(everybody)
 
     def exposition(self) -> bytes:
         registry = CollectorRegistry(auto_describe=False)

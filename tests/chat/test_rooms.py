@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tests.support.parts import JsonLines, Listener, Site, draft
 from wsd.chat import event as events
 from wsd.chat.event import DELETE, EDIT, Event, Message, Position, parse_position
-from wsd.chat.reasons import RESYNC
 from wsd.chat.room import RING_SPARE, SHARED_CHUNKS, Room
 from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, Entry, Rooms
 from wsd.metrics import M
+from wsd.reasons import RESYNC
 
 LINES = JsonLines()
 

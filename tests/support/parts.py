@@ -15,7 +15,6 @@ import pytest
 
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.guests import NOBODY, Guest
-from wsd.chat.reasons import Reason
 from wsd.config import Limits, Settings
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
@@ -23,6 +22,7 @@ from wsd.metrics import M, Scoreboard
 from wsd.net.listener import bind_unix
 from wsd.net.loop import Loop
 from wsd.protocol.frames import encode_masked
+from wsd.reasons import Reason
 from wsd.transports.http import HttpClient, Router
 from wsd.transports.public import PublicRouter
 from wsd.worker import Worker

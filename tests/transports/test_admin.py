@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.parts import Site, Wire, draft
 from wsd.chat.rooms import EMPTY_ROOM_S
-from wsd.metrics import EXPORTED, M
+from wsd.metrics import BY_REASON, EXPORTED, M
 from wsd.transports.admin import SILENT_S, AdminRouter
 
 
@@ -66,7 +66,7 @@ def test_metrics(site: Site) -> None:
     status, body = ask(wire_of(site, local=False), "/metrics")
     assert status == 200
     families = {f.name: f for f in text_string_to_metric_families(body.decode())}
-    assert {described.name for described in EXPORTED} == set(families)
+    assert {described.name for described in (*EXPORTED, *BY_REASON)} == set(families)
     stored = {s.labels["process"]: s.value for s in families["wsd_stored"].samples}
     assert stored["hub"] == 1
     published = {s.labels["process"]: s.value for s in families["wsd_published"].samples}

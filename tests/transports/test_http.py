@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.parts import Site, Wire, change
-from wsd.metrics import M
+from wsd.metrics import HTTP_REJECTED, M
 from wsd.protocol.http import HttpError, Request, response
 from wsd.transports.http import HttpClient
 
@@ -132,7 +132,7 @@ def test_a_refusal_closes_and_what_came_behind_is_never_served(
     site.settle()
     assert "/canary" not in router.asked
     row = site.scoreboard.row("worker 0")
-    assert row[M.HTTP_REJECTED] == 1
+    assert HTTP_REJECTED.counts(row) == {reason: 1}
     wire.close()
     site.settle()
     assert row[M.CONNECTIONS] == 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.parts import Site
 from tests.support.web import Browser, ask, say, token_of
-from wsd.chat.reasons import BYE_RESTART, RESYNC, ROTATED
+from wsd.reasons import BYE_RESTART, RESYNC, ROTATED
 
 Make = Callable[..., Site]
 

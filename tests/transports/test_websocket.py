@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.parts import V1, Site, WebSocket, change, draft
-from wsd.chat.reasons import BYE_RESTART
 from wsd.metrics import M
 from wsd.protocol.frames import encode_close, encode_masked
+from wsd.reasons import BYE_RESTART
 from wsd.transports.subscriber import LAG_S
 
 Make = Callable[..., Site]

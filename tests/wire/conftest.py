@@ -16,6 +16,7 @@ _rooms = itertools.count()
 def assert_no_bug_met(daemon: Daemon) -> None:
     """Whatever a test did, no process may have met an exception that nobody expected."""
     assert "Traceback" not in daemon.output, daemon.output
+    assert "unknown_reason" not in daemon.output, daemon.output  # one that wsd/reasons.py lacks
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,18 +15,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import Daemon
-from tests.support.raw import Raw, handshake
+from tests.support.raw import TEXT, Raw, frame, handshake
 
 
 def metrics(daemon: Daemon) -> dict[str, float]:
-    """Each metric, summed over the processes."""
+    """Each metric, summed over the processes, and as ``name.reason`` those by reason."""
     text = daemon.admin("/metrics")[1].decode()
     totals: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation
         for sample in family.samples:
-            assert set(sample.labels) == {"process"}
-            totals[sample.name] = totals.get(sample.name, 0) + sample.value
+            ((label, value),) = sample.labels.items()
+            name = sample.name if label == "process" else f"{sample.name}.{value}"
+            totals[name] = totals.get(name, 0) + sample.value
     return totals
 
 
@@ -61,7 +63,8 @@ def test_counters_move(make_daemon, join):
     assert moved["wsd_not_recovered_total"] == 1
     assert moved["wsd_reloads_total"] == 1
     assert moved["wsd_reloads_failed_total"] == 1
-    assert moved["wsd_http_rejected_total"] == 1
+    assert moved["wsd_http_rejected_total.bad_request_line"] == 1
+    assert moved["wsd_closed_total.refused"] == 1
     assert moved["wsd_commands_total"] == 6
     assert moved["wsd_members"] == 4
     assert moved["wsd_accepted_total"] >= 5
@@ -70,6 +73,53 @@ def test_counters_move(make_daemon, join):
     daemon.wait_for(lambda: metrics(daemon)["wsd_starts_total"] == 5, "a replacement")
     daemon.wait_for(lambda: metrics(daemon)["wsd_ready"] == 4, "and it is ready")
     assert metrics(daemon)["wsd_stored_total"] == after["wsd_stored_total"]
+
+
+def test_every_refusal_and_every_end_is_counted_by_its_reason(make_daemon, join):
+    daemon = make_daemon(limits__text=50, log__level="debug", timeouts__hello="300ms")
+    before = metrics(daemon)
+    address = daemon.host, daemon.port
+    ann = join(daemon, "lobby")
+    assert ann.ask("say", room="lobby", text="x" * 51)["code"] == "too_long"
+    assert ann.ask("say", room="tech", text="hi")["code"] == "unknown_room"
+    ann.peer.send("nonsense")
+    ann.take("error")
+    Raw(address).send(b"GET / HTTP/1.1\r\n\r\n").rest()
+    Raw(address).send(b"GET /../x HTTP/1.1\r\nHost: wsd.test\r\n\r\n").rest()
+    Raw(address).send(handshake()).send(frame(TEXT, b"\xff")).rest()
+    assert Raw(address).upgrade().close_frame().reason == "hello_timeout"
+    ann.close()
+    expected = {
+        "wsd_refused_total.too_long": 1,
+        "wsd_refused_total.unknown_room": 1,
+        "wsd_refused_total.bad": 1,
+        "wsd_http_rejected_total.missing_host": 1,
+        "wsd_http_rejected_total.bad_path": 1,
+        "wsd_closed_total.refused": 2,
+        "wsd_closed_total.invalid_utf8": 1,
+        "wsd_closed_total.hello_timeout": 1,
+        "wsd_closed_total.client_closed": 1,
+    }
+
+    def moved() -> dict[str, float]:
+        after = metrics(daemon)
+        return {name: after[name] - before[name] for name in expected}
+
+    daemon.wait_for(lambda: moved() == expected, "all of it is counted")
+    for name in expected:
+        metric, _, reason = name.partition(".")
+        event = metric.removeprefix("wsd_").removesuffix("_total").removeprefix("http_")
+        assert re.search(rf" {event} .*reason={reason}\b", daemon.output), name
+    assert not any(name.endswith(".other") and value for name, value in metrics(daemon).items())
+
+
+def test_lg_05_a_storm_of_bad_requests_is_a_few_lines(make_daemon):
+    daemon = make_daemon(workers=1)
+    for _ in range(2000):
+        with Raw((daemon.host, daemon.port)) as raw:
+            raw.send(b"BAD\r\n\r\n").rest()
+    assert metrics(daemon)["wsd_http_rejected_total.bad_request_line"] == 2000
+    assert daemon.output.count(" rejected ") < 20
 
 
 def test_connections_come_and_go_in_the_count(daemon, join):

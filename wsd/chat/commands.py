@@ -19,7 +19,6 @@ from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
-from wsd.chat.reasons import INTERNAL
 from wsd.chat.room import Member
 from wsd.chat.rooms import Entry, Hub, Rooms
 from wsd.chat.schema import (
@@ -45,7 +44,8 @@ from wsd.chat.schema import (
 )
 from wsd.chat.wire import RETRY_S, Outcome, Page
 from wsd.config import Settings
-from wsd.metrics import M, Row
+from wsd.metrics import REFUSED, M, Row
+from wsd.reasons import INTERNAL
 
 MAX_UNANSWERED = 64
 """Commands of one client that wait for the hub; beyond, the worker stops reading that client."""
@@ -141,6 +141,7 @@ class Commands:
         try:
             return self._decoder.decode(json)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            self.count_refusal("bad")
             return misunderstood(json, error)
 
     def carry_out(self, client: Client, command: AnyCommand) -> None:
@@ -153,7 +154,7 @@ class Commands:
             self.refuse(client, command.id, refusal)
 
     def refuse(self, client: Client, id_: int | None, refusal: Refuse) -> None:
-        logs.event(logs.debug, "refused", code=refusal.code)
+        self.count_refusal(refusal.code)
         answer: dict[str, Any] = {"type": "error"}
         if id_ is not None:
             answer["id"] = id_
@@ -161,6 +162,10 @@ class Commands:
         if refusal.retry_ms is not None:
             answer["retry_ms"] = refusal.retry_ms
         client.reply(answer)
+
+    def count_refusal(self, code: str) -> None:
+        REFUSED.count(self._row, code)
+        logs.limited(logs.debug, "refused", code)
 
     def _ok(self, client: Client, command: Command, fields: dict[str, Any]) -> None:
         if command.id is not None:

@@ -15,7 +15,7 @@ import msgspec
 from wsd.chat import event as events
 from wsd.chat.event import Delete, Edit, Encoding, Event, Message
 from wsd.chat.guests import Guest
-from wsd.chat.reasons import Reason
+from wsd.reasons import Reason
 
 RING_SPARE = 256
 """Events that a ring holds beyond what one recovery may need."""

@@ -15,11 +15,11 @@ from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft, Event, Position, parse_position
 from wsd.chat.guests import NOBODY, Guest, Guests
-from wsd.chat.reasons import RESYNC
 from wsd.chat.room import Member, Room
 from wsd.chat.wire import Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import M, Row
+from wsd.reasons import RESYNC
 
 FEED_EVENTS = 100
 """Events that one step of feeding brings to a member that is behind."""

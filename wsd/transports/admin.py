@@ -20,10 +20,10 @@ from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.guests import NOBODY
 from wsd.chat.identity import NameProblem, clean_name
-from wsd.chat.reasons import Reason
 from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
 from wsd.protocol.http import HttpError, Request, response
+from wsd.reasons import Reason
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 
@@ -100,7 +100,7 @@ class TailClient:
         if self._inside:
             self._context.rooms.leave(self._room, self)
         self._context.dismiss(self)
-        self._context.closed()
+        self._context.closed(reason, "admin")
         self._context.release_address(self._group)
 
     def sweep(self, now: float) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wsd import logs
 from wsd.chat.commands import Commands
 from wsd.chat.guests import Guests
 from wsd.chat.rooms import Rooms
 from wsd.config import Settings
 from wsd.hub.link import HubLink
-from wsd.metrics import M, Row, Scoreboard
+from wsd.metrics import CLOSED, M, Row, Scoreboard
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
 from wsd.transports.addresses import Network, address_group, parse_networks
@@ -90,8 +91,11 @@ class Context:
         self.row[M.CONNECTIONS] += 1
         return bool(self.row[M.CONNECTIONS] <= self.settings.limits.connections)
 
-    def closed(self) -> None:
+    def closed(self, reason: str, transport: str, uid: str = "") -> None:
+        """Count and log the end of a connection, and why (a name in ``reasons.CLOSED``)."""
         self.row[M.CONNECTIONS] -= 1
+        CLOSED.count(self.row, reason)
+        logs.event(logs.debug, "closed", reason=reason, transport=transport, uid=uid)
 
     def admit_address(self, address: str) -> str | None:
         """Count one more connection of ``address``.

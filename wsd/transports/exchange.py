@@ -66,7 +66,8 @@ class Exchange:
             try:
                 self._begin(client, request, room)
             except Refuse as refusal:
-                client.respond(refused(refusal, _LIVE, keep_alive=request.keep_alive))
+                keep_alive = request.keep_alive
+                client.respond(refused(self._context, refusal, _LIVE, keep_alive=keep_alive))
         return True
 
     def _begin(self, client: HttpClient, request: Request, room: str | None) -> None:
@@ -159,7 +160,8 @@ class Exchange:
         def answer(page: Page) -> None:
             if isinstance(page, wire.Refused):
                 refusal = Refuse(page.code, page.message, 1000)
-                client.respond(refused(refusal, headers, keep_alive=request.keep_alive))
+                keep_alive = request.keep_alive
+                client.respond(refused(context, refusal, headers, keep_alive=keep_alive))
                 return
             value = {
                 "epoch": context.rooms.epoch,

@@ -11,7 +11,7 @@ import socket
 from typing import Protocol
 
 from wsd import logs
-from wsd.metrics import M
+from wsd.metrics import HTTP_REJECTED, M
 from wsd.net.connection import Connection, State
 from wsd.net.tls import TlsConnection, TlsContext
 from wsd.protocol.http import (
@@ -167,19 +167,22 @@ class HttpClient:
             self._handling = False
 
     def _reject(self, error: HttpError) -> None:
-        self._context.row[M.HTTP_REJECTED] += 1
-        logs.event(logs.debug, "rejected", status=error.status, reason=error.reason)
+        self._note_refusal(error.status, error.reason)
         self.connection.write(error_response(error))
-        self.close(error.reason)
+        self.close("refused")
 
     def refuse(self, status: int, reason: str, detail: str) -> None:
         """Answer that it cannot be now, and when to try again, and close."""
-        self._context.row[M.HTTP_REJECTED] += 1
+        self._note_refusal(status, reason)
         # At random, or all who were refused together would come again together.
         later = str(random.randint(1, 10))
         headers = [("Retry-After", later), ("Content-Type", "text/plain; charset=utf-8")]
         self.connection.write(response(status, headers, f"{detail}\n".encode(), keep_alive=False))
-        self.close(reason)
+        self.close("refused")
+
+    def _note_refusal(self, status: int, reason: str) -> None:
+        HTTP_REJECTED.count(self._context.row, reason)
+        logs.limited(logs.info, "rejected", reason, status=status)
 
     # -- output
 
@@ -221,7 +224,7 @@ class HttpClient:
         if self.waiting is not None:
             self.waiting.abandon()
         self._context.dismiss(self)
-        self._context.closed()
+        self._context.closed(reason, "http")
         if self._address_group is not None:
             self._context.release_address(self._address_group)
 

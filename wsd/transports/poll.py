@@ -9,10 +9,10 @@ over.  A lost answer is simply asked for again.
 from __future__ import annotations
 
 from wsd.chat.commands import Entries
-from wsd.chat.reasons import BYE_RESTART
 from wsd.chat.schema import Hello
 from wsd.net.loop import Timer
 from wsd.protocol.http import Headers, Request
+from wsd.reasons import BYE_RESTART
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 from wsd.transports.visitor import BUSY, PATIENCE_S, Visitor, to_json

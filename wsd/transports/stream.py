@@ -10,15 +10,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from wsd import logs
 from wsd.chat.commands import Entries
 from wsd.chat.event import Event
 from wsd.chat.guests import NOBODY
-from wsd.chat.reasons import BYE_RESTART, ROTATED, SLOW, Reason
 from wsd.chat.rooms import Rooms
 from wsd.chat.schema import Hello, Refuse
 from wsd.net.connection import State
 from wsd.protocol.http import Headers
+from wsd.reasons import BYE_RESTART, ROTATED, SLOW, Reason
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 from wsd.transports.subscriber import Subscriber
@@ -57,6 +56,8 @@ class StreamClient(Subscriber):
         "_closing_at", "_headers", "_hello_id", "_ping_due", "_rotate_at", "_started", "encoding",
     )  # fmt: skip
 
+    transport = "stream"
+
     def __init__(
         self, context: Context, http: HttpClient, room: str, headers: Headers,
         encoding: ServerSentEvents,
@@ -82,7 +83,7 @@ class StreamClient(Subscriber):
             self._refuse(refusal)
 
     def _refuse(self, refusal: Refuse) -> None:
-        self.connection.write(refused(refusal, self._headers, keep_alive=False))
+        self.connection.write(refused(self._context, refusal, self._headers, keep_alive=False))
         self.connection.close("refused")
 
     def watch(self, after: str | None) -> None:
@@ -113,7 +114,6 @@ class StreamClient(Subscriber):
 
     def close(self, reason: Reason) -> None:
         self._say_bye(reason.code, reason.name, (0, 1000))
-        logs.event(logs.debug, "closed", transport="stream", reason=reason.name)
         self.connection.close(reason.name)
 
     def _say_bye(self, code: int, reason: str, retry_ms: tuple[int, int]) -> None:

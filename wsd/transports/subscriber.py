@@ -11,8 +11,8 @@ from typing import Any
 
 from wsd.chat import event as events
 from wsd.chat.guests import Guest
-from wsd.chat.reasons import Reason
 from wsd.net.connection import Connection
+from wsd.reasons import Reason
 from wsd.transports.context import Context
 
 LAG_S = 60.0
@@ -37,6 +37,8 @@ class Subscriber(ABC):
         "unanswered",
     )
 
+    transport: str
+    """Its name in the log."""
     encoding: events.Encoding
     guest: Guest
     roams = False
@@ -119,7 +121,7 @@ class Subscriber(ABC):
         self.gone = True
         context = self._context
         context.dismiss(self)
-        context.closed()
+        context.closed(reason, self.transport, self.guest.uid if self.known else "")
         context.release_address(self._address_group)
         context.commands.depart(self)
 

@@ -14,9 +14,9 @@ import msgspec
 from wsd.chat import event as events
 from wsd.chat.event import Event
 from wsd.chat.guests import NOBODY
-from wsd.chat.reasons import INTERNAL, Reason
 from wsd.chat.schema import Hello, Refuse
 from wsd.protocol.http import Headers, Request, response
+from wsd.reasons import INTERNAL, Reason
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 
@@ -38,8 +38,9 @@ BUSY = Refuse("busy", "the server is busy; try again", 1000)
 JSON = ("Content-Type", "application/json")
 
 
-def refused(refusal: Refuse, headers: Headers, *, keep_alive: bool) -> bytes:
+def refused(context: Context, refusal: Refuse, headers: Headers, *, keep_alive: bool) -> bytes:
     """The answer to a request of which nothing can be done: one error, in an array as ever."""
+    context.commands.count_refusal(refusal.code)
     error: dict[str, Any] = {"type": "error", "code": refusal.code, "message": refusal.message}
     headers = [*headers, JSON]
     if refusal.retry_ms is not None:
@@ -139,7 +140,8 @@ class Visitor:
 
     def refuse(self, refusal: Refuse) -> None:
         """Answer with one error instead."""
-        self._end(refused(refusal, self._headers, keep_alive=self._request.keep_alive))
+        keep_alive = self._request.keep_alive
+        self._end(refused(self._context, refusal, self._headers, keep_alive=keep_alive))
 
     def answer(self, body: bytes) -> None:
         """Send the array that was asked for; whoever was a member of rooms is none any more."""

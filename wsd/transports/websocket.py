@@ -16,7 +16,14 @@ from wsd import failpoints, logs
 from wsd.chat import event as events
 from wsd.chat.event import MESSAGE, Event, Message
 from wsd.chat.guests import NOBODY
-from wsd.chat.reasons import (
+from wsd.chat.schema import Refuse
+from wsd.chat.wire import Outcome, Refused
+from wsd.metrics import M
+from wsd.net.connection import Connection, State
+from wsd.protocol import frames
+from wsd.protocol.frames import Opcode
+from wsd.protocol.session import Closed, Failed, Ping, Pong, Session
+from wsd.reasons import (
     BYE_RESTART,
     HELLO_TIMEOUT,
     INTERNAL,
@@ -26,13 +33,6 @@ from wsd.chat.reasons import (
     UNSUPPORTED_DATA,
     Reason,
 )
-from wsd.chat.schema import Refuse
-from wsd.chat.wire import Outcome, Refused
-from wsd.metrics import M
-from wsd.net.connection import Connection, State
-from wsd.protocol import frames
-from wsd.protocol.frames import Opcode
-from wsd.protocol.session import Closed, Failed, Ping, Pong, Session
 from wsd.transports.context import Context
 from wsd.transports.subscriber import Subscriber
 
@@ -53,6 +53,7 @@ class WebSocketClient(Subscriber):
         "_ping_due",
         "_pinged_at",
         "_processing",
+        "_reason",
         "_session",
         "_waiting_for_reader",
     )
@@ -70,6 +71,8 @@ class WebSocketClient(Subscriber):
         self._waiting_for_reader = False
         self._handshake = b""
         self._closing_at = 0.0
+        self._reason = ""
+        """Why this side began to close, before the other side had its say."""
         self._heard_at = now
         self._pinged_at = 0.0
         # Spread over the whole interval, or everybody who came at once is pinged at once.
@@ -82,6 +85,8 @@ class WebSocketClient(Subscriber):
         self.on_open()
         if early:
             self._on_data(early)
+
+    transport = "websocket"
 
     # -- what a dialect says
 
@@ -197,25 +202,17 @@ class WebSocketClient(Subscriber):
             return
         self._session.closing()
         self.connection.write(frames.encode_close(reason.code, reason.name))
-        self._log_close(reason.name)
+        self._reason = reason.name
 
     def _finish(self, reason: str, reply: bytes) -> None:
         """Both sides are done: the server closes first (RFC 6455 section 7.1.1)."""
         if reply:
             self.connection.write(reply)
-        if not self._closing_at:
-            self._log_close(reason)
-            self._closing_at = self._context.loop.now
+        self._closing_at = self._closing_at or self._context.loop.now
         self.connection.close(reason)
 
-    def _log_close(self, reason: str) -> None:
-        uid = self.guest.uid if self.known else ""
-        logs.event(logs.debug, "closed", transport="websocket", reason=reason, uid=uid)
-
     def _on_gone(self, reason: str) -> None:
-        if not self._closing_at:
-            self._log_close(reason)
-        super()._on_gone(reason)
+        super()._on_gone(self._reason or reason)
 
     # -- time
 
@@ -339,12 +336,14 @@ class _DialectClient(WebSocketClient):
         try:
             draft = commands.draft(self.guest, self.default_room, MESSAGE, text)
         except Refuse as refusal:
+            commands.count_refusal(refusal.code)
             self.tell_problem(refusal.message)
             return
         self._context.link.publish(draft, self._on_outcome)
 
     def _on_outcome(self, outcome: Outcome) -> None:
         if isinstance(outcome, Refused) and not self.gone:
+            self._context.commands.count_refusal(outcome.code)
             self.tell_problem(outcome.message)
 
     def reply(self, value: dict[str, Any]) -> None:
@@ -437,6 +436,7 @@ class TornadoClient(_DialectClient):
         try:
             said = _decode_tornado(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            self._context.commands.count_refusal("bad")
             self.tell_problem('a message is {"uid": …, "message": …}')
             return
         self.say(said.message)
