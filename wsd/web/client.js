@@ -1,6 +1,39 @@
 // The connection to wsd: one WebSocket that comes back by itself, the position in each room, and an
 // outbox (outbox.js) that outlives both the connection and a reload. Knows nothing about the page that uses it.
-//
+
+/**
+ * The public interface; everything else may change.
+ *
+ *     import { Client, ClientError } from "https://chat.example/static/client.js";
+ *     const client = new Client({ rooms: ["lobby"] });    // further options: url, storageKey
+ *     client.on("message", ({ room, message, cid }) => …); // `on` returns a function that ends it
+ *     client.connect();
+ *     client.say("lobby", "hi");                          // now, or as soon as there is a connection
+ *
+ * Life: `connect()`, `reconnectNow()`, `close()`. Rooms: `join(room)`, `leave(room)`, and `rooms`, a Map
+ * from a name to {online, people, modes}. Oneself: `uid`, `name`, `role`, `rename(name)`. Talking:
+ * `say(room, text, {reply_to})`, `outbox(room)`, `retry(cid)`, `discard(cid)`, `edit(room, seq, text)`,
+ * `delete(room, seq)`, `history(room, before, limit)`, `typing(room)`; any other command of
+ * docs/protocol.md with `request(command)`. What returns a promise rejects with a {@link ClientError}.
+ *
+ * Events, and their details:
+ *
+ * - `state`: {@link State}, also in `client.state`
+ * - `identity`: {uid, name, role}
+ * - `join`: {room, recovered, follows}; after every welcome and every join
+ * - `reset`: {room, before}; what was shown is no longer connected to what comes: forget it. Events
+ *   from `before` on follow
+ * - `replayed`: {room, recovered}; the stored events that follow a join have all been given
+ * - `message`: {room, message, replay, cid}; `cid` when it is the echo of our own `say`
+ * - `edit`: {room, seq, text, replay} · `delete`: {room, seq, replay}; `seq` names the message
+ * - `mode`: {room, modes} · `presence`: {room, online, people} · `typing`: {room, uid, name}
+ * - `outbox`: {change, item, seq?, shown?, error?, retryAt?}; change is added, sending, waiting,
+ *   sent, failed or removed
+ * - `bye`: {code, reason} · `error`: {code, message, room}; an error that answers no request
+ *
+ * Each event of a room is given once and in the order of its `seq`, whatever happens to the connection.
+ */
+
 // How nothing is lost or shown twice (docs/protocol.md, positions). A room's stored events are numbered
 // without holes. The position moves only to the next number: a lower one is a duplicate and is
 // dropped, a higher one proves a hole, and then we join again from the position instead of showing
@@ -120,31 +153,16 @@ function isHidden() {
   return globalThis.document?.visibilityState === "hidden";
 }
 
-/**
- * A chat client. Every event is a CustomEvent; its `detail` is, by type:
- *
- * - `state`: {@link State}
- * - `identity`: {uid, name, role}
- * - `join`: {room, recovered, follows}; after every welcome and every join
- * - `reset`: {room, before}; what was shown is no longer connected to what comes: forget it. Events
- *   from `before` on follow
- * - `replayed`: {room, recovered}; the stored events that follow a join have all been given
- * - `message`: {room, message, replay, cid}; `cid` when it is the echo of our own `say`
- * - `edit`: {room, seq, text, replay} · `delete`: {room, seq, replay}; `seq` names the message
- * - `mode`: {room, modes} · `presence`: {room, online, people} · `typing`: {room, uid, name}
- * - `outbox`: {change, item, seq?, shown?, error?, retryAt?}; change is added, sending, waiting,
- *   sent, failed or removed
- * - `bye`: {code, reason} · `error`: {code, message, room}; an error that answers no request
- */
+/** See the head of this file. */
 export class Client extends EventTarget {
   /**
    * @param {object} options
-   * @param {string|URL} [options.url]    the daemon's address; by default the page's own
+   * @param {string|URL} [options.url]    the daemon's address; by default where this file came from
    * @param {string[]} options.rooms
    * @param {string} [options.storageKey] prefix in localStorage and sessionStorage
    * @param {typeof WebSocket} [options.WebSocket]
    */
-  constructor({ url = globalThis.location?.href, rooms, storageKey = "wsd", WebSocket = globalThis.WebSocket }) {
+  constructor({ url = new URL("..", import.meta.url), rooms, storageKey = "wsd", WebSocket = globalThis.WebSocket }) {
     super();
     this.uid = "";
     this.name = "";
@@ -220,6 +238,24 @@ export class Client extends EventTarget {
     const listener = (/** @type {Event} */ event) => handler(/** @type {CustomEvent} */ (event).detail);
     this.addEventListener(type, listener);
     return () => this.removeEventListener(type, listener);
+  }
+
+  /** Enters one more room, now if connected. @param {string} name */
+  join(name) {
+    if (this.rooms.has(name)) return;
+    const room = new Room(name);
+    this.rooms.set(name, room);
+    this.#rejoin(room);
+  }
+
+  /** Leaves a room. What was said there and has no answer is kept for when it is joined again. @param {string} name */
+  leave(name) {
+    const room = this.rooms.get(name);
+    if (!room) return;
+    this.rooms.delete(name);
+    clearTimeout(room.rejoinTimer);
+    clearTimeout(room.holdTimer);
+    this.request({ type: "leave", room: name }).catch(() => {});    // gone with the connection as well
   }
 
   close() {
@@ -343,7 +379,7 @@ export class Client extends EventTarget {
   #open() {
     this.#letGo();
     this.#setState({ status: "connecting" });
-    const address = new URL("/chat", this.#url);
+    const address = new URL("chat", this.#url);
     address.protocol = this.#url.protocol === "https:" || this.#url.protocol === "wss:" ? "wss:" : "ws:";
     const [first] = this.rooms.keys();
     if (first !== undefined) address.searchParams.set("room", first);
