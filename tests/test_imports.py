@@ -26,7 +26,8 @@ ORDER = (
     {"net", "protocol"},
     {"systemd"},
     {"config", "config_table", "config_text", "config_values", "config_file"},
-    {"metrics", "failpoints"},
+    {"shared"},
+    {"metrics", "tally", "failpoints"},
     {"logs", "reasons"},
     {"__init__"},
 )

@@ -253,7 +253,7 @@ class Limits(msgspec.Struct, frozen=True):
         int,
         Key(
             Count(0, 1_000_000, "connections", "no limit"),
-            "Connections from one IPv4 address or IPv6 /64; counted by each worker for itself.",
+            "Connections from one IPv4 address or IPv6 /64, at all workers together.",
         ),
     ] = 50
     queue: Annotated[

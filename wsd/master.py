@@ -24,9 +24,10 @@ from wsd.config import ConfigError, Settings, needs_restart
 from wsd.config_values import MAX_WORKERS
 from wsd.hub.log import open_log
 from wsd.hub.server import Hub
-from wsd.metrics import M, Scoreboard
+from wsd.metrics import M
 from wsd.net import listener
 from wsd.net.loop import READ, Loop
+from wsd.shared import Shared, worker_name
 from wsd.systemd import Notifier
 from wsd.worker import Opening, Worker
 
@@ -90,10 +91,6 @@ class Slot:
         return delay_s * random.uniform(0.5, 1.5)
 
 
-def _worker_slot(index: int) -> Slot:
-    return Slot(f"worker {index}")
-
-
 class Master:
     """``reload`` reads the configuration again, and raises ConfigError; ``keep_from_children``
     are descriptors that only the master may hold."""
@@ -111,10 +108,10 @@ class Master:
         self._private = keep_from_children
         self._phase = Phase.STARTING
         self._notifier = Notifier()
-        self._slots = [Slot("hub")] + [_worker_slot(i) for i in range(settings.workers)]
-        # Rows for all the workers that a reload may ask for: memory can be shared only now.
-        possible = [_worker_slot(i).name for i in range(MAX_WORKERS)]
-        self._scoreboard = Scoreboard(["master", "hub", *possible])
+        self._slots = [Slot("hub")] + [Slot(worker_name(i)) for i in range(settings.workers)]
+        # Room for all the workers that a reload may ask for: memory can be shared only now.
+        self._shared = Shared(MAX_WORKERS)
+        self._scoreboard = self._shared.scoreboard
         self._row = self._scoreboard.row("master")
         self._public: list[list[socket.socket]] = []
         self._admin: list[socket.socket] = []
@@ -206,19 +203,24 @@ class Master:
 
     def _openings(self, slot: Slot) -> list[Opening]:
         """The listeners of one worker: its own of each address, and the shared ones."""
-        index = self._slots.index(slot) - 1
         openings = [
-            Opening(group[index % len(group)], False, listen.certificate, listen.key)
+            Opening(group[self._number(slot) % len(group)], False, listen.certificate, listen.key)
             for listen, group in zip(self._settings.listen, self._public, strict=True)
         ]
         return openings + [Opening(sock, True) for sock in self._admin]
 
     # -- children
 
+    def _number(self, slot: Slot) -> int:
+        """Of a worker, from 0."""
+        return self._slots.index(slot) - 1
+
     def _spawn(self, slot: Slot) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
+        if not slot.is_hub:
+            self._shared.addresses.wipe(self._number(slot))
         # A signal that reached the child before it has its own handlers would be written to the
         # master's wake-up socket.
         signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
@@ -277,7 +279,9 @@ class Master:
     def _make_work(self, loop: Loop, slot: Slot, openings: list[Opening]) -> Work:
         settings = self._settings
         if not slot.is_hub:
-            return Worker(loop, slot.name, openings, self._hub_path, settings, self._scoreboard)
+            return Worker(
+                loop, self._number(slot), openings, self._hub_path, settings, self._shared
+            )
         assert self._hub_listener is not None
         # The whole file is read when the daemon starts, not when a hub is replaced: that has to
         # be quick, and the one before it had the file open without a complaint.
@@ -341,6 +345,8 @@ class Master:
         was_ready = bool(row[M.READY])
         for cell in (M.READY, M.CONNECTIONS, M.MEMBERS, M.ROOMS, M.LINKS, M.LINK_UP, M.PID):
             row[cell] = 0
+        if not slot.is_hub:
+            self._shared.addresses.wipe(self._number(slot))
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         expected = self._phase in (Phase.DRAINING, Phase.STOPPING_HUB)
         logs.event(
@@ -457,7 +463,7 @@ class Master:
             for group, sockets in zip(shared, more, strict=True):
                 group += sockets
             for i in range(there, workers):
-                slot = _worker_slot(i)
+                slot = Slot(worker_name(i))
                 self._slots.append(slot)
                 # After the new settings have been put in force, which it is to start with.
                 self._loop.call_later(0, partial(self._spawn, slot))

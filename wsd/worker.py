@@ -16,11 +16,12 @@ from wsd.chat.identity import Tokens, load_secret, secret_path
 from wsd.chat.rooms import Rooms
 from wsd.config import Settings
 from wsd.hub.link import HubLink
-from wsd.metrics import M, Row, Scoreboard
+from wsd.metrics import M, Row
 from wsd.net.connection import Flusher
 from wsd.net.listener import Acceptor
 from wsd.net.loop import Loop
 from wsd.net.tls import TlsContext, make_context
+from wsd.shared import Shared, worker_name
 from wsd.transports.admin import AdminRouter
 from wsd.transports.context import SWEEP_S, Attendant, Context
 from wsd.transports.http import HttpClient, Router
@@ -46,15 +47,16 @@ class Worker:
     def __init__(
         self,
         loop: Loop,
-        name: str,
+        number: int,
         openings: list[Opening],
         hub_path: str,
         settings: Settings,
-        scoreboard: Scoreboard,
+        shared: Shared,
     ) -> None:
+        name = worker_name(number)
         self._loop = loop
         self._openings = openings
-        self._row: Row = scoreboard.row(name)
+        self._row: Row = shared.scoreboard.row(name)
         self._acceptors: list[Acceptor] = []
         self._leaving: list[Attendant] = []
         self._on_done: Callable[[], None] = loop.stop
@@ -67,7 +69,7 @@ class Worker:
         loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
         commands = Commands(link, rooms, guests, settings, self._row, loop.clock, time.time)
         self.context = Context(
-            loop, flusher, settings, self._row, scoreboard, link, guests, rooms, commands,
+            loop, flusher, settings, self._row, number, shared, link, guests, rooms, commands,
             Pages(), time.time,
         )  # fmt: skip
 

@@ -18,11 +18,12 @@ from wsd.chat.guests import NOBODY, Guest
 from wsd.config import Limits, Settings
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
-from wsd.metrics import M, Scoreboard
+from wsd.metrics import M
 from wsd.net.listener import bind_unix
 from wsd.net.loop import Loop
 from wsd.protocol.frames import encode_masked
 from wsd.reasons import Reason
+from wsd.shared import Shared, worker_name
 from wsd.transports.http import HttpClient, Router
 from wsd.transports.public import PublicRouter
 from wsd.worker import Worker
@@ -81,16 +82,16 @@ class Site:
         self.settings = change(base, **sections)
         self.path = str(directory / "hub.sock")
         self.listener = bind_unix(self.path)
-        names = [f"worker {i}" for i in range(workers)]
-        self.scoreboard = Scoreboard(["master", "hub", *names])
+        self.shared = Shared(workers + 1)  # with room for one more
+        self.scoreboard = self.shared.scoreboard
         self.hub_loop: Loop
         self.hub: Hub
         self.start_hub()
         self.loops: list[Loop] = []
         self.workers: list[Worker] = []
         self.ready: list[str] = []
-        for name in names:
-            self.add_worker(name)
+        for number in range(workers):
+            self.add_worker(number)
         self.pass_(0.02, 0.01)
 
     # -- processes that are none
@@ -111,9 +112,11 @@ class Site:
         self.hub.log._db.close()
         os.close(self.hub.log._lock)
 
-    def add_worker(self, name: str) -> Worker:
+    def add_worker(self, number: int) -> Worker:
         loop = Loop(self.clock)
-        worker = Worker(loop, name, [], self.path, self.settings, self.scoreboard)
+        name = worker_name(number)
+        self.shared.addresses.wipe(number)
+        worker = Worker(loop, number, [], self.path, self.settings, self.shared)
         self.scoreboard.row(name)[M.STARTS] += 1
         worker.context.wall = self.wall
         worker.context.guests._wall = self.wall

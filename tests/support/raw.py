@@ -96,12 +96,15 @@ class Raw:
     """One connection."""
 
     def __init__(
-        self, address: tuple[str, int] | str, *, timeout: float = WAIT_S, receive_buffer: int = 0
-    ) -> None:
+        self, address: tuple[str, int] | str, *, timeout: float = WAIT_S, receive_buffer: int = 0,
+        source: str = "",
+    ) -> None:  # fmt: skip
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.settimeout(timeout)
         self.sock.connect(address)
         self.buffer = bytearray()

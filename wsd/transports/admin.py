@@ -137,7 +137,7 @@ class AdminRouter:
             problem = self._not_ready()
             client.respond(_text(request, 503 if problem else 200, f"{problem or 'ready'}\n"))
         elif path == "/metrics":
-            body = self._context.scoreboard.exposition()
+            body = self._context.shared.scoreboard.exposition()
             headers = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
             client.respond(_answer(request, 200, headers, body))
         elif path.startswith("/api/v1/") and self._local:
@@ -150,7 +150,7 @@ class AdminRouter:
             return "stopping"
         if not self._context.link.up:
             return "the hub is not in contact"
-        beat = self._context.scoreboard.row("hub")[M.BEAT]
+        beat = self._context.shared.scoreboard.row("hub")[M.BEAT]
         return "the hub does not answer" if self._context.loop.now - beat > SILENT_S else ""
 
     def _api(self, client: HttpClient, request: Request, name: str) -> None:
@@ -177,7 +177,7 @@ class AdminRouter:
     # -- calls
 
     def _info(self, _arguments: dict[str, Any], answer: Answer) -> None:
-        rows = dict(self._context.scoreboard.used_rows())
+        rows = dict(self._context.shared.scoreboard.used_rows())
         master = rows["master"]
         answer(
             200,
@@ -195,7 +195,7 @@ class AdminRouter:
                 ],
                 "reloads": int(master[M.RELOADS]),
                 "reloads_failed": int(master[M.RELOADS_FAILED]),
-                "note": self._context.scoreboard.note,
+                "note": self._context.shared.scoreboard.note,
             },
         )  # fmt: skip
 

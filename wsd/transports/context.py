@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,9 +12,10 @@ from wsd.chat.guests import Guests
 from wsd.chat.rooms import Rooms
 from wsd.config import Settings
 from wsd.hub.link import HubLink
-from wsd.metrics import CLOSED, M, Row, Scoreboard
+from wsd.metrics import CLOSED, M, Row
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
+from wsd.shared import Shared
 from wsd.transports.addresses import Network, address_group, parse_networks
 from wsd.transports.pages import Pages
 
@@ -45,7 +45,9 @@ class Context:
     flusher: Flusher
     settings: Settings
     row: Row
-    scoreboard: Scoreboard
+    number: int
+    """Of this worker, from 0."""
+    shared: Shared
     link: HubLink
     guests: Guests
     rooms: Rooms
@@ -54,7 +56,6 @@ class Context:
     wall: Callable[[], float]
     draining: bool = False
     attendants: dict[Attendant, None] = field(default_factory=dict)
-    _by_address: Counter[str] = field(default_factory=Counter)
     _trusted: tuple[Network, ...] = ()
     _slices: list[list[Attendant]] = field(default_factory=list)
 
@@ -98,21 +99,20 @@ class Context:
         logs.event(logs.debug, "closed", reason=reason, transport=transport, uid=uid)
 
     def admit_address(self, address: str) -> str | None:
-        """Count one more connection of ``address``.
+        """Count one more connection of ``address``, which may be unknown ("").
 
         Returns what to hand to ``release_address`` when it ends, or None if it has too many.
         """
         limit = self.settings.limits.connections_per_address
         group = address_group(address)
-        if limit and group and self._by_address[group] >= limit:
+        if group and self.shared.addresses.add(self.number, group) > limit > 0:
+            self.release_address(group)
             return None
-        self._by_address[group] += 1
         return group
 
     def release_address(self, group: str) -> None:
-        self._by_address[group] -= 1
-        if not self._by_address[group]:
-            del self._by_address[group]
+        if group:
+            self.shared.addresses.remove(self.number, group)
 
     # -- time
 
