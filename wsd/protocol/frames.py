@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 
 class Opcode(IntEnum):
@@ -62,6 +62,7 @@ _from_bytes: Final = int.from_bytes
 
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
+_MASK_SIZE: Final = 4
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
 _FIRST_CONTROL: Final = 0x8
@@ -124,18 +125,24 @@ def encode_masked(opcode: int, payload: bytes, mask: bytes, fin: bool = True) ->
 
 
 def encode_close(code: int | None, reason: str = "") -> bytes:
-    """A Close frame; without a code it is empty. The reason is cut to fit, between characters.
+    """An unmasked Close frame with what `close_payload` gives, and raises."""
+    return encode(Opcode.CLOSE, close_payload(code, reason))
+
+
+def close_payload(code: int | None, reason: str = "") -> bytes:
+    """What a Close frame says; without a code nothing. The reason is cut to fit, between
+    characters.
 
     Raises ValueError for a code that must not be sent.
     """
     if code is None:
-        return encode(Opcode.CLOSE, b"")
+        return b""
     if not may_be_sent(code):
         raise ValueError(f"close code {code} must not be sent")
     text = reason.encode("utf-8", "replace")
     if len(text) > MAX_CONTROL_BYTES - 2:
         text = text[: MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode("utf-8")
-    return encode(Opcode.CLOSE, code.to_bytes(2, "big") + text)
+    return code.to_bytes(2, "big") + text
 
 
 def _first_byte(opcode: int, size: int, fin: bool) -> int:
@@ -184,6 +191,8 @@ class FrameReader:
     """
 
     __slots__ = ("_at", "_data", "_header", "_need", "_opcode", "max_payload")
+
+    masked: ClassVar[bool] = True  # RFC 6455, 5.1: a client MUST mask, a server MUST NOT
 
     def __init__(self, max_payload: int) -> None:
         self.max_payload = max_payload
@@ -257,16 +266,18 @@ class FrameReader:
         opcode, second = _FIRST_BYTES[data[at]], data[at + 1]
         if isinstance(opcode, str):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, opcode)
-        if second < _MASKED:  # RFC 6455, 5.1: MUST close when a frame is not masked
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "not_masked")
-        size, header = second - _MASKED, 6
+        if (second >= _MASKED) != self.masked:  # RFC 6455, 5.1: MUST close then
+            name = "not_masked" if self.masked else "masked"
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, name)
+        mask_size = _MASK_SIZE if self.masked else 0
+        size, header = second & ~_MASKED, 2 + mask_size
         if opcode >= _FIRST_CONTROL:
             if size > MAX_CONTROL_BYTES:
                 raise ProtocolError(CloseCode.PROTOCOL_ERROR, "control_too_long")
         else:
             if size >= _LENGTH_16:
-                header = 8 if size == _LENGTH_16 else 14
-                self._need = header - 4  # the mask is not needed to judge the length
+                header += 2 if size == _LENGTH_16 else 8
+                self._need = header - mask_size  # the mask is not needed to judge the length
                 if len(data) - at < self._need:
                     return False
                 size = _extended_length(data[at + 2 : at + self._need])
@@ -276,6 +287,29 @@ class FrameReader:
         self._header = header
         self._need = header + size
         return len(data) - at >= self._need
+
+
+class UnmaskedReader(FrameReader):
+    """Takes the bytes a server sends and gives its frames, as `FrameReader` does a client's."""
+
+    __slots__ = ()
+
+    masked = False
+
+    def next_frame(self) -> Frame | None:
+        data, at = self._data, self._at
+        if len(data) - at < self._need:
+            return None
+        if not self._header and not self._read_header(data, at):
+            return None
+        self._at = at + self._need
+        payload = bytes(data[at + self._header : self._at])
+        self._header = 0
+        self._need = 2
+        return Frame(data[at] >= _FIN, self._opcode, payload)
+
+    def begun_payload(self, skip: int) -> bytes:
+        return bytes(self._data[self._at + self._header + skip :])
 
 
 def _extended_length(encoded: bytes | bytearray) -> int:

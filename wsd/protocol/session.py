@@ -11,6 +11,7 @@ from wsd.protocol.frames import (
     FrameReader,
     Opcode,
     ProtocolError,
+    UnmaskedReader,
     encode_close,
     may_be_sent,
 )
@@ -67,7 +68,8 @@ class Session:
 
     `max_message` bounds the bytes of a message, all fragments together; `max_fragments` (at
     least 1) bounds their number, empty ones counted. After Closed or Failed nothing more is
-    read or kept.
+    read or kept. For a client, whose peer is the server, `masked` is False; the replies are
+    frames of a server all the same.
     """
 
     __slots__ = (
@@ -82,10 +84,10 @@ class Session:
         "_utf8",
     )
 
-    def __init__(self, max_message: int, max_fragments: int) -> None:
+    def __init__(self, max_message: int, max_fragments: int, masked: bool = True) -> None:
         self._max_message = max_message
         self._max_fragments = max_fragments
-        self._reader = FrameReader(max_message)
+        self._reader = FrameReader(max_message) if masked else UnmaskedReader(max_message)
         self._closing = False
         self._ended = False
         self._opcode: int = _CONTINUATION  # of the message whose fragments are coming
