@@ -18,8 +18,8 @@ from tests.support.daemon import Daemon
 
 MESSAGES = 10_000
 POLLERS = 3
-AT_ONCE = 16
-KILL_EVERY_S = 0.1
+AT_ONCE = 4
+KILL_EVERY_S = 0.35
 
 
 class Visitor:
@@ -106,4 +106,4 @@ def test_ten_thousand_messages(make_daemon: Any, killing: bool) -> None:
     assert [len(texts) for texts in got] == [MESSAGES] * POLLERS
     expected = [str(number) for number in range(MESSAGES)]
     assert all(texts == expected for texts in got)
-    assert kills > 5 if killing else not kills
+    assert kills > 2 if killing else not kills
