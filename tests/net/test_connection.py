@@ -371,3 +371,50 @@ def test_on_gone_exactly_once_whatever_happens(loop: Loop, flusher: Flusher, see
     connection.abort("again")
     loop.turn()
     assert len(end.gone) == 1
+
+
+# -- past the queue, for the hot path
+
+
+def test_clear_says_that_nothing_waits(loop, flusher):
+    end = End(loop, flusher)
+    assert end.connection.clear
+    end.connection.write(b"x")
+    assert not end.connection.clear
+    flusher.flush()
+    assert end.connection.clear
+
+
+def test_what_was_not_taken_is_kept_in_order(loop, flusher):
+    end = End(loop, flusher, send_buffer=4096)
+    connection = end.connection
+    data = b"0123456789" * 20_000
+    sent = connection.send(data)
+    assert 0 < sent < len(data)
+    connection.keep(data, sent)
+    assert not connection.clear and connection.queued == len(data) - sent
+    connection.write(b"end")
+    got = bytearray()
+    while len(got) < len(data) + 3:
+        got += end.drain()
+        loop.turn()
+        flusher.flush()
+    assert got == data + b"end"
+    assert connection.clear and not connection.queued
+
+
+@pytest.mark.parametrize("last", ["seal", "close", "abort"])
+def test_nothing_follows_the_last_word(loop, flusher, last):
+    end = End(loop, flusher)
+    connection = end.connection
+    if last == "seal":
+        connection.seal()
+        connection.write(b"bye")
+    elif last == "close":
+        connection.close("over")
+    else:
+        connection.abort("over")
+    assert not connection.clear
+    flusher.flush()
+    assert not connection.clear
+    assert end.drain() == (b"bye" if last == "seal" else b"")

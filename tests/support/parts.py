@@ -15,6 +15,7 @@ import pytest
 
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.guests import NOBODY, Guest
+from wsd.chat.room import NO_LINE
 from wsd.config import Limits, Settings
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
@@ -384,6 +385,7 @@ class Listener:
 
     def __init__(self, encoding: JsonLines, guest: Guest = NOBODY) -> None:
         self.encoding = encoding
+        self.line = NO_LINE
         self.guest = guest
         self.room_left = True
         self.data: list[bytes] = []

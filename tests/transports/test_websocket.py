@@ -450,3 +450,17 @@ def test_py_10_a_bug_met_when_the_hub_answers(site: Site, monkeypatch: pytest.Mo
     assert any(v.get("id") == 2 for v in got)
     assert other.events() == [(1, "x"), (2, "y")]
     assert site.scoreboard.row("worker 0")[M.ERRORS] == 1
+
+
+# -- members that are written to past their queue
+
+
+def test_a_reset_is_noticed_while_events_are_given_out(site: Site) -> None:
+    """Whoever is found gone in the midst of it leaves the room only afterwards."""
+    clients = [site.join() for _ in range(5)]
+    for client in clients[1:4]:
+        client.ws.wire.sock.close()
+    clients[0].ask(type="say", room="lobby", text="hi")
+    site.settle()
+    assert clients[0].events() == clients[4].events() == [(1, "hi")]
+    assert connections(site) == 2

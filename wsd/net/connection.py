@@ -46,13 +46,16 @@ class Connection:
         "_flusher",
         "_loop",
         "_out",
+        "_sealed",
         "_sock",
+        "clear",
         "closing",
         "on_data",
         "on_drained",
         "on_gone",
         "progress_at",
         "queued",
+        "send",
         "state",
     )
 
@@ -69,7 +72,13 @@ class Connection:
         self._sock = sock
         self._out: list[bytes | memoryview] = []
         self._events = READ
+        self._sealed = False
         self.state = State.OPEN
+        self.clear = True
+        """Nothing waits and nothing forbids to write: ``send`` may be called at once, which spares
+        the queue; what it did not take is given to ``keep``."""
+        self.send: Callable[[bytes], int] = sock.send
+        """Bytes that the kernel takes at once; raises OSError, BlockingIOError among them."""
         self.closing = ""
         """The reason for which this side closes as soon as the output is sent."""
         self.queued = 0
@@ -118,6 +127,7 @@ class Connection:
             return
         # The peer has said all it wants to say but may still read: what is queued is its answer.
         self.closing = self.closing or "eof"
+        self.clear = False
         self.pause_reading()
 
     def pause_reading(self) -> None:
@@ -136,8 +146,22 @@ class Connection:
         if not self._out:
             self.progress_at = self._loop.now
             self._flusher.touched.append(self)
+            self.clear = False
         self._out.append(data)
         self.queued += len(data)
+
+    def keep(self, data: bytes, sent: int) -> None:
+        """Queue what ``send`` left of ``data``; the loop tells when the kernel takes more."""
+        self.progress_at = self._loop.now
+        self.clear = False
+        self._out = [memoryview(data)[sent:]]
+        self.queued = len(data) - sent
+        self._want(self._events | WRITE)
+
+    def seal(self) -> None:
+        """What is written from here on is the last word: the connection is never clear again."""
+        self._sealed = True
+        self.clear = False
 
     def flush(self) -> None:
         """Send what is queued, with one call to the kernel.
@@ -171,7 +195,9 @@ class Connection:
             self._want(self._events & ~WRITE)
         if self.closing:
             self._linger()
-        elif self.on_drained is not None:
+            return
+        self.clear = not self._sealed
+        if self.on_drained is not None:
             self.on_drained()
 
     def _on_writable(self) -> None:
@@ -184,6 +210,7 @@ class Connection:
         if self.closing or self.state is not State.OPEN:
             return
         self.closing = reason
+        self.clear = False
         self._flusher.touched.append(self)
 
     def _linger(self) -> None:
@@ -201,6 +228,7 @@ class Connection:
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
+        self.clear = False
         if self._events:
             self._loop.remove(self._sock)
         self._events = 0

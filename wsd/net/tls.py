@@ -47,6 +47,7 @@ class TlsConnection(Connection):
         self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self._secured = False
         super().__init__(loop, flusher, self._tls, on_data, on_gone)
+        self.send = self._send
 
     @property
     def ready(self) -> bool:

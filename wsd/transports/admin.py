@@ -20,6 +20,7 @@ from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.guests import NOBODY
 from wsd.chat.identity import NameProblem, clean_name
+from wsd.chat.room import NO_LINE
 from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
 from wsd.protocol.http import HttpError, Request, response
@@ -51,6 +52,7 @@ class TailClient:
 
     encoding: events.Encoding = _Lines()
     guest = NOBODY
+    line = NO_LINE
 
     def __init__(self, context: Context, client: HttpClient, room: str) -> None:
         self._context = context

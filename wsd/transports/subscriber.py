@@ -67,6 +67,10 @@ class Subscriber(ABC):
 
     # -- what happens in rooms
 
+    @property
+    def line(self) -> Connection:
+        return self.connection
+
     def deliver(self, data: bytes) -> bool:
         connection = self.connection
         if self.deaf:

@@ -14,6 +14,7 @@ import msgspec
 from wsd.chat import event as events
 from wsd.chat.event import Event
 from wsd.chat.guests import NOBODY
+from wsd.chat.room import NO_LINE
 from wsd.chat.schema import Hello, Refuse
 from wsd.protocol.http import Headers, Request, response
 from wsd.reasons import INTERNAL, Reason
@@ -88,6 +89,7 @@ class Visitor:
     """
 
     encoding: events.Encoding = JSON_LIST
+    line = NO_LINE
     roams = False
 
     def __init__(

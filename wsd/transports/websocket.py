@@ -200,6 +200,7 @@ class WebSocketClient(Subscriber):
         if self._handshake:  # nothing has been accepted that could be closed with a frame
             self.connection.abort(reason.name)
             return
+        self.connection.seal()
         self._session.closing()
         self.connection.write(frames.encode_close(reason.code, reason.name))
         self._reason = reason.name
