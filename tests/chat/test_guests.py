@@ -36,6 +36,19 @@ def test_a_token_of_somebody_who_was_never_here(guests: Guests) -> None:
     assert guest.name == "Bob"
 
 
+def test_the_newest_token_knows_the_name(guests: Guests) -> None:
+    """Somebody is renamed at one worker and says something by way of another."""
+    ann = guests.arrive(guests.tokens.make("gann", "Ann", 1_699_999_990.0), None)
+    old = guests.token(ann)
+    for token, name in [
+        (guests.tokens.make("gann", "Anna", 1_700_000_005.0), "Anna"),
+        (old, "Anna"),
+        (guests.tokens.make("gann", "Anne", 1_700_000_009.0), "Anne"),
+    ]:
+        assert guests.recognise(token) is ann
+        assert ann.name == name
+
+
 @pytest.mark.parametrize("token", ["", "nonsense", "A" * 60])
 def test_without_a_good_token_one_is_new(guests: Guests, token: str) -> None:
     one, two = guests.arrive(token, None), guests.arrive(token, None)

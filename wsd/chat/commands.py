@@ -479,7 +479,7 @@ class Commands:
     def _rename(self, client: Client, command: Rename) -> None:
         guest = client.guest
         try:
-            guest.name = clean_name(command.name)
+            self._guests.rename(guest, clean_name(command.name))
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
         self._rooms.renamed(guest)

@@ -12,11 +12,15 @@ allowance of messages."""
 
 
 class Guest:
-    __slots__ = ("allowance", "connections", "counted_at", "name", "role", "seen_at", "uid")
+    __slots__ = (
+        "allowance", "connections", "counted_at", "name", "named_at", "role", "seen_at", "uid",
+    )  # fmt: skip
 
     def __init__(self, uid: str, name: str, role: str, now: float) -> None:
         self.uid = uid
         self.name = name
+        self.named_at = 0
+        """When it took this name, in whole seconds since 1970, as tokens have it."""
         self.role = role
         self.connections = 0
         self.seen_at = now
@@ -61,9 +65,11 @@ class Guests:
         guest = self._by_uid.get(uid)
         if guest is None:
             known = claims.name if claims else friendly_name()
-            guest = self._by_uid[uid] = Guest(uid, name or known, "guest", self._clock())
-        elif name:
-            guest.name = name
+            guest = self._by_uid[uid] = Guest(uid, known, "guest", self._clock())
+        if claims and claims.time >= guest.named_at:  # it may have been renamed at another worker
+            guest.name, guest.named_at = claims.name, claims.time
+        if name and name != guest.name:
+            self.rename(guest, name)
         guest.connections += 1
         return guest
 
@@ -80,6 +86,10 @@ class Guests:
         if self.claims(token) is None:
             return None
         return self.arrive(token, None)
+
+    def rename(self, guest: Guest, name: str) -> None:
+        """``name`` is clean."""
+        guest.name, guest.named_at = name, int(self._wall())
 
     def leave(self, guest: Guest) -> None:
         guest.connections -= 1

@@ -416,7 +416,7 @@ class Rooms:
         for uid, name in joined:
             guest = self._guests.get(uid)
             if guest is not None:
-                guest.name = name  # changed in another tab, at another worker
+                self._guests.rename(guest, name)  # in another tab, at another worker
         room.notice(_presence(frame.room, frame.online, joined, frame.left, full))
 
     def on_trimmed(self, name: str, oldest: int) -> None:
