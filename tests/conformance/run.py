@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.conformance import environment, suite, table
 from tests.conformance.environment import CACHE, Environment
 from tests.conformance.suite import Verdicts
-from tests.support.certificates import make_certificate
+from tests.support import certificates
 from tests.support.daemon import Daemon
 
 REPORTS = CACHE / "conformance"
@@ -86,8 +86,7 @@ def _serve(run: Run, stack: ExitStack) -> str:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     settings = {**SETTINGS, "workers": run.workers}
     if run.tls:
-        made = make_certificate(directory)
-        tls = f'{{certificate: "{made.certificate}", key: "{made.key}"}}'
+        tls = certificates.make(directory, "localhost").yaml
         settings["listen"] = f'[{{address: "127.0.0.1:0", tls: {tls}}}]'
     daemon = Daemon(directory / "wsd", **settings)
     stack.callback(_end, daemon)
