@@ -30,6 +30,9 @@ STOP = b"S"
 READY = b"r"
 
 BEAT_S = 1.0
+GC_OBJECTS = 50_000
+"""Objects made, less those freed, that let the collector look for cycles.  Nearly all are freed by
+their count; at Python's 700, looking took a tenth of a busy worker's time."""
 CANNOT_START = 75
 """Exit status of a child that will not start better the next time."""
 
@@ -77,6 +80,7 @@ class Child:
         work.start(self._on_ready)
         gc.collect()
         gc.freeze()  # what is there by now stays: later collections need not look at it
+        gc.set_threshold(GC_OBJECTS, 10, 10)
         self.loop.run()
         return work.close()
 
