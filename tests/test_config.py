@@ -275,10 +275,6 @@ BAD_VALUES = [
         "1: listen[0].ssl: unknown key (known here: address, tls, proxy_protocol)",
     ),
     (
-        "listen: [{address: 'a:1', proxy_protocol: true}]",
-        "1: listen[0].proxy_protocol: not available in this version",
-    ),
-    (
         "origins: [example.com]",
         '1: origins[0]: "example.com" is not an origin (did you mean https://example.com?)',
     ),
@@ -576,13 +572,6 @@ class TestNeedsRestart:
 
     def test_a_new_runtime_moves_the_admin_socket_too(self):
         assert needs_restart(Settings(), Settings(runtime="/x")) == ["admin", "runtime"]
-
-    def test_certificates_are_read_again_but_tls_is_not_switched(self):
-        plain, first = Listen("a", 1), Listen("a", 1, certificate="/c", key="/k")
-        second = msgspec.structs.replace(first, certificate="/c2", key="/k2")
-        assert needs_restart(Settings(listen=(first,)), Settings(listen=(second,))) == []
-        assert needs_restart(Settings(listen=(plain,)), Settings(listen=(first,))) == ["listen"]
-        assert needs_restart(Settings(listen=(plain,)), Settings(listen=(plain, first)))
 
 
 def changed(path):

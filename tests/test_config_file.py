@@ -4,8 +4,6 @@ The first table is the list of bad configurations that `wsd check` and `wsd relo
 """
 
 import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -117,23 +115,6 @@ def write(tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory):
-    """Makes a certificate and its key with the openssl command, in PEM files."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl command to make a certificate with")
-    made = tmp_path_factory.mktemp("pair")
-
-    def make(name: str, *options: str) -> tuple[str, str]:
-        certificate, key = made / f"{name}.crt", made / f"{name}.key"
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=test"
-        files = ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run([*command.split(), *files, *options], check=True, capture_output=True)
-        return str(certificate), str(key)
-
-    return make
-
-
 def refusal(path: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(path, {})
@@ -227,66 +208,6 @@ class TestTolerated:
 
     def test_a_text_by_its_tag(self, write):
         assert "is a text" in refusal(write("limits: {text: !!str 5}"))
-
-
-class TestTls:
-    TEXT = """\
-listen:
-  - 127.0.0.1:8002
-  - address: "0.0.0.0:443"
-    tls:
-      certificate: {certificate}
-      key: {key}
-"""
-
-    def write_pair(self, write, certificate, key):
-        return write(self.TEXT.format(certificate=certificate, key=key))
-
-    def test_a_pair(self, write, pair):
-        certificate, key = pair("a", "-nodes")
-        listen = load(self.write_pair(write, certificate, key), {}).listen
-        assert [entry.tls for entry in listen] == [False, True]
-        assert (listen[1].certificate, listen[1].key) == (certificate, key)
-        assert listen[1].address == "0.0.0.0:443"
-
-    def test_relative_paths(self, write, pair):
-        certificate, key = pair("r", "-nodes")
-        shutil.copy(certificate, "c.pem")
-        shutil.copy(key, "k.pem")
-        listen = load(self.write_pair(write, "c.pem", "./k.pem"), {}).listen
-        assert (listen[1].certificate, listen[1].key) == (
-            f"{os.getcwd()}/c.pem",
-            f"{os.getcwd()}/k.pem",
-        )
-
-    def test_not_of_each_other(self, write, pair):
-        (certificate, _), (_, key) = pair("b", "-nodes"), pair("c", "-nodes")
-        found = refusal(self.write_pair(write, certificate, key))
-        assert found.startswith("wsd.yaml:5: listen[1].tls.certificate: ")
-        assert "do not load together: key values mismatch" in found
-
-    def test_an_encrypted_key_does_not_ask(self, write, pair):
-        certificate, key = pair("d", "-passout", "pass:secret")
-        found = refusal(self.write_pair(write, certificate, key))
-        assert found.endswith("is encrypted; a daemon needs it without")
-
-    def test_not_pem(self, write, pair):
-        certificate, _ = pair("e", "-nodes")
-        Path("k.pem").write_text("hello")
-        found = refusal(self.write_pair(write, certificate, "k.pem"))
-        assert found.startswith("wsd.yaml:5: listen[1].tls.certificate: ")
-
-    def test_both_missing(self, write):
-        assert refusal(self.write_pair(write, "c.pem", "k.pem")).split("\n") == [
-            f"wsd.yaml:{line}: listen[1].tls.{name}: {os.getcwd()}/{file} cannot be read:"
-            " No such file or directory"
-            for line, name, file in ((5, "certificate", "c.pem"), (6, "key", "k.pem"))
-        ]
-
-    def test_one_without_the_other(self, write, pair):
-        certificate, _ = pair("f", "-nodes")
-        text = f"listen:\n- address: 'a:1'\n  tls:\n    certificate: {certificate}\n"
-        assert refusal(write(text)) == "wsd.yaml:3: listen[0].tls.key: this key is missing"
 
 
 class TestNodes:

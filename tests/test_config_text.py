@@ -92,12 +92,6 @@ class TestEffective:
             in "\n".join(lines)
         )
 
-    def test_tls_is_written_in_full(self):
-        from wsd.config import Listen
-
-        text = render_effective(Settings(listen=(Listen("a", 1, certificate="/c", key="/k"),)))
-        assert 'listen: [{address: "a:1", tls: {certificate: "/c", key: "/k"}}]' in text
-
 
 class TestReference:
     def test_has_every_key_once(self):

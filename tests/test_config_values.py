@@ -10,12 +10,10 @@ from wsd.config_values import (
     MAX_SOCKET_PATH,
     Count,
     Duration,
-    Listen,
     Path,
     Refused,
     Size,
     Text,
-    listen_address,
     network,
     origin,
     port,
@@ -206,64 +204,6 @@ def test_origins(text):
 def test_bad_origins(text, message):
     with pytest.raises(Refused, match=message):
         origin(text)
-
-
-ADDRESSES = {
-    "127.0.0.1:8002": Listen("127.0.0.1", 8002),
-    "0.0.0.0:0": Listen("0.0.0.0", 0),
-    "[::1]:8002": Listen("::1", 8002),
-    "[::]:80": Listen("::", 80),
-    "localhost:65535": Listen("localhost", 65535),
-    "unix:/run/a.sock": Listen(path="/run/a.sock"),
-    "unix:/run//b/../a.sock": Listen(path="/run/a.sock"),
-}
-
-
-@pytest.mark.parametrize("text", ADDRESSES)
-def test_addresses(text):
-    listen = listen_address(text)
-    assert listen == ADDRESSES[text]
-    assert listen_address(listen.address) == listen
-    assert not listen.tls
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is not an address"),
-        ("8002", r"did you mean 127.0.0.1:8002\?"),
-        (":8002", r"0.0.0.0:8002 or \[::\]:8002"),
-        ("*:8002", r"0.0.0.0:8002 or \[::\]:8002"),
-        ("::1:8002", r"did you mean \[::1\]:8002\?"),
-        ("/run/a.sock", r"did you mean unix:/run/a.sock\?"),
-        ("localhost", "is not an address"),
-        ("localhost:", "is not a port"),
-        ("localhost:http", "is not a port"),
-        ("localhost:65536", "is not a port"),
-        ("localhost:-1", "is not a port"),
-        ("127.0.0.256:80", "is not an IP address"),
-        ("[127.0.0.1]:80", "only an IPv6 address"),
-        ("[]:80", "only an IPv6 address"),
-        ("[::1]", "is not an address"),
-        ("http://a:80", "is not an address"),
-        ("a b:80", "is not a host"),
-        ("unix:", "is not a path"),
-        ("unix:a\0b", "is not a path"),
-    ],
-)
-def test_bad_addresses(text, message):
-    with pytest.raises(Refused, match=message):
-        listen_address(text)
-
-
-def test_socket_paths_fit_the_system():
-    longest = "/" + "x" * (MAX_SOCKET_PATH - 1)
-    assert listen_address(f"unix:{longest}").path == longest
-    with pytest.raises(Refused, match="has a path of 108 bytes; the system allows 107"):
-        listen_address(f"unix:{longest}x")
-    # bytes count, not characters
-    with pytest.raises(Refused, match="has a path of 121 bytes"):
-        listen_address("unix:/" + "é" * 60)
 
 
 def test_a_runtime_directory_leaves_room_for_its_sockets():

@@ -25,9 +25,9 @@ ORDER = (
     {"chat"},
     {"net", "protocol"},
     {"systemd"},
-    {"config", "config_table", "config_text", "config_values", "config_file"},
+    {"config", "config_table", "config_text", "config_listen", "config_values", "config_file"},
     {"shared"},
-    {"metrics", "tally", "failpoints"},
+    {"metrics", "tally", "failpoints", "certificates"},
     {"logs", "reasons"},
     {"__init__"},
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsd.config import Settings
-from wsd.config_values import Listen
+from wsd.config_listen import Listen
 
 TIMEOUT_S = 5.0
 

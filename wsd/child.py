@@ -23,6 +23,7 @@ from wsd.config import Settings
 from wsd.hub.log import Busy, LogError
 from wsd.metrics import M, Row
 from wsd.net.loop import READ, Loop
+from wsd.net.tls import ignore_names_that_are_no_text
 
 RELOAD = b"R"
 DRAIN = b"D"
@@ -91,6 +92,7 @@ class Child:
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(signum, signal.SIG_IGN)  # those are the master's
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        ignore_names_that_are_no_text()
         _die_with_parent()
         self._row[M.PID] = os.getpid()
         self._row[M.STARTS] += 1

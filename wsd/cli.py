@@ -14,6 +14,7 @@ from typing import Any
 from wsd import __version__, daemon
 from wsd.adminclient import Admin, Denied, Unreachable
 from wsd.config import Settings, render_default, render_effective
+from wsd.config_listen import certificate_warnings
 from wsd.daemon import NOT_RUNNING, pid_path, settings_or_explain
 from wsd.pidfile import running_pid
 
@@ -167,6 +168,8 @@ def _reload(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
+    for warning in certificate_warnings(settings.listen, time.time()):
+        print(f"wsd: warning: {warning}", file=sys.stderr)
     print(f"wsd: {options.config or 'embedded defaults'}: ok")
     return 0
 

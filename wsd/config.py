@@ -3,7 +3,8 @@
 Everything else about the configuration derives from the annotated structs below: loading and its
 errors, overrides from the environment, the default file, the reference, what is in force, and the
 list of what a reload cannot change. `config_file.py` reads YAML, `config_values.py` has the kinds
-of value, `config_table.py` walks the table, `config_text.py` writes the files.
+of value (`config_listen.py` that of listeners), `config_table.py` walks the table,
+`config_text.py` writes the files.
 """
 
 import os
@@ -28,18 +29,17 @@ from wsd.config_file import (
     read,
     shorten,
 )
+from wsd.config_listen import Addresses, Listen
 from wsd.config_table import Builder, Key, Table, from_environment
 from wsd.config_values import (
     KIB,
     MIB,
-    Addresses,
     Choice,
     Count,
     Duration,
     Each,
     Flag,
     Kind,
-    Listen,
     Path,
     Refused,
     RoomName,
@@ -372,8 +372,9 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
         Key(
             Addresses(),
             "Where visitors connect: HOST:PORT or unix:PATH, one or a list. Port 0 takes any free"
-            " one. A mapping {address: …, tls: {certificate: FILE, key: FILE}} serves TLS;"
-            " proxy_protocol: true is not available in this version.",
+            " one. A mapping {address: …, tls: {certificate: FILE, key: FILE}} serves TLS; a list"
+            " of such pairs after tls: serves each name its own. proxy_protocol: true is not"
+            " available in this version.",
             restart=True,
         ),
     ] = (Listen("127.0.0.1", 8002),)

@@ -21,6 +21,7 @@ from wsd import child, failpoints, logs
 from wsd.chat.identity import load_secret, secret_path
 from wsd.child import CANNOT_START, Child, Work
 from wsd.config import ConfigError, Settings, needs_restart
+from wsd.config_listen import certificate_warnings, newly_invalid
 from wsd.config_values import MAX_WORKERS
 from wsd.hub.log import open_log
 from wsd.hub.server import Hub
@@ -143,6 +144,7 @@ class Master:
             for signum in (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
                 signal.signal(signum, signal.SIG_IGN)  # what rotates logs may well send them
             logs.event(logs.info, "starting", pid=os.getpid(), workers=self._settings.workers)
+            self._warn()
             for slot in self._slots:
                 self._spawn(slot)
             self._loop.every(1.0, self._tick)
@@ -204,10 +206,10 @@ class Master:
     def _openings(self, slot: Slot) -> list[Opening]:
         """The listeners of one worker: its own of each address, and the shared ones."""
         openings = [
-            Opening(group[self._number(slot) % len(group)], False, listen.certificate, listen.key)
-            for listen, group in zip(self._settings.listen, self._public, strict=True)
+            Opening(group[self._number(slot) % len(group)], place)
+            for place, group in enumerate(self._public)
         ]
-        return openings + [Opening(sock, True) for sock in self._admin]
+        return openings + [Opening(sock, None) for sock in self._admin]
 
     # -- children
 
@@ -315,7 +317,7 @@ class Master:
                 continue
             port = group[0].getsockname()[1]
             host = f"[{listen.host}]" if ":" in listen.host else listen.host
-            scheme = "https" if listen.certificate else "http"
+            scheme = "https" if listen.tls else "http"
             found.append(f"{scheme}://{host}:{port}/")
         return found
 
@@ -439,6 +441,8 @@ class Master:
             settings = self._reload_settings()
             fixed = needs_restart(self._settings, settings)
             if not fixed:
+                if invalid := newly_invalid(self._settings.listen, settings.listen, time.time()):
+                    raise ValueError("\n".join(invalid))
                 load_secret(secret_path(settings))
                 self._resize(settings.workers)
         except (ConfigError, OSError, ValueError) as error:
@@ -487,6 +491,10 @@ class Master:
                     group.pop().close()
                 listener.steer(group[0], 0)
 
+    def _warn(self) -> None:
+        for text in certificate_warnings(self._settings.listen, time.time()):
+            logs.event(logs.warning, "certificate", detail=text)
+
     def _refuse_reload(self, problem: str) -> None:
         self._row[M.RELOADS_FAILED] += 1
         self._scoreboard.note = f"reload refused, nothing changed: {problem}"
@@ -496,6 +504,7 @@ class Master:
     def _apply(self, settings: Settings) -> None:
         self._settings = settings
         logs.setup(settings.log.level, settings.log.format, "master")
+        self._warn()
         with child.packed(settings) as file:
             for slot in self._slots:
                 self._order(slot, child.RELOAD, (file.fileno(),))

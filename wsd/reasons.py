@@ -90,6 +90,7 @@ _closed: dict[str, str] = {
     "write_timeout": "no output was taken for timeouts.write",
     "close_timeout": "the client did not close its side within timeouts.close",
     "tls_failed": "no TLS, or none that both sides speak",
+    "truncated": "the client's side of TLS ended without close_notify",
     # what breaks RFC 6455 or a limit
     "reserved_bits": "a frame with a reserved bit",
     "bad_opcode": "a frame of a kind that there is not",

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from wsd import logs
@@ -35,12 +36,10 @@ LAST_WORDS_S = 1.0
 
 
 class Opening(NamedTuple):
-    """A listening socket of the master's and what its connections are for."""
+    """A listening socket of the master's; its place in ``listen``, None for one of ``admin``."""
 
     listener: socket.socket
-    admin: bool
-    certificate: str = ""
-    key: str = ""
+    place: int | None
 
 
 class Worker:
@@ -58,6 +57,8 @@ class Worker:
         self._openings = openings
         self._row: Row = shared.scoreboard.row(name)
         self._acceptors: list[Acceptor] = []
+        self._certificates: list[TlsContext | None] = []
+        """For each place in ``listen``; a reload may replace them at any time."""
         self._leaving: list[Attendant] = []
         self._on_done: Callable[[], None] = loop.stop
         flusher = Flusher()
@@ -72,6 +73,7 @@ class Worker:
             loop, flusher, settings, self._row, number, shared, link, guests, rooms, commands,
             Pages(), time.time,
         )  # fmt: skip
+        self._use_certificates(settings)
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Contact the hub, and accept connections as soon as it has answered."""
@@ -96,23 +98,17 @@ class Worker:
         public: Router = PublicRouter(self.context)
         for opening in self._openings:
             local = opening.listener.family == socket.AF_UNIX
-            router = AdminRouter(self.context, local=local) if opening.admin else public
-            tls = make_context(opening.certificate, opening.key) if opening.certificate else None
-            self._acceptors.append(
-                Acceptor(self._loop, opening.listener, self._accept(router, tls), self._on_short)
-            )
+            router = AdminRouter(self.context, local=local) if opening.place is None else public
+            accept = partial(self._accept, router, opening.place)
+            self._acceptors.append(Acceptor(self._loop, opening.listener, accept, self._on_short))
 
-    def _accept(
-        self, router: Router, tls: TlsContext | None
-    ) -> Callable[[socket.socket, str], None]:
-        def accept(sock: socket.socket, peer: str) -> None:
-            try:
-                HttpClient(self.context, router, sock, peer, tls)
-            except OSError as error:  # with TLS: it was reset while it waited to be accepted
-                logs.event(logs.debug, "gone_at_once", detail=str(error))
-                sock.close()
-
-        return accept
+    def _accept(self, router: Router, place: int | None, sock: socket.socket, peer: str) -> None:
+        tls = None if place is None else self._certificates[place]
+        try:
+            HttpClient(self.context, router, sock, peer, tls)
+        except OSError as error:  # with TLS: it was reset while it waited to be accepted
+            logs.event(logs.debug, "gone_at_once", detail=str(error))
+            sock.close()
 
     def _on_short(self, error: OSError) -> None:
         if not self._row[M.ACCEPT_PAUSES] % 40:  # about once in 10 s while it lasts
@@ -146,7 +142,7 @@ class Worker:
         The admin ones stay open, to say that the daemon is stopping.
         """
         for opening, acceptor in itertools.zip_longest(self._openings, self._acceptors):
-            if not opening.admin:
+            if opening.place is not None:
                 if acceptor is not None:  # None: not in contact with the hub yet, so not open
                     acceptor.stop()
                 opening.listener.close()
@@ -170,7 +166,15 @@ class Worker:
             attendant.restart()
         self._loop.call_later(LAST_WORDS_S, self._on_done)
 
+    def _use_certificates(self, settings: Settings) -> None:
+        """Serve new connections with them; those that are open keep what they began with."""
+        self._certificates = [
+            make_context(listen.pairs) if listen.tls else None for listen in settings.listen
+        ]
+
     def apply(self, settings: Settings) -> None:
+        if settings.listen != self.context.settings.listen:
+            self._use_certificates(settings)
         self.context.guests.tokens.secret = load_secret(secret_path(settings))
         self.context.apply(settings)
 

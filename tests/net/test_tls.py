@@ -1,37 +1,37 @@
-"""TLS on a connection, against Python's own client; certificates made by the openssl command."""
+"""TLS on a connection, against Python's own client."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Certificate, make
 from tests.support.parts import Clock
+from wsd.certificates import read_pair
 from wsd.net.connection import Flusher, State
 from wsd.net.loop import Loop
-from wsd.net.tls import TlsConnection, TlsContext, make_context
+from wsd.net.tls import (
+    TlsConnection,
+    TlsContext,
+    ignore_names_that_are_no_text,
+    make_context,
+)
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    directory = tmp_path_factory.mktemp("tls")
-    paths = str(directory / "cert.pem"), str(directory / "key.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "3650", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-out", paths[0], "-keyout", paths[1]],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return paths
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make(tmp_path_factory.mktemp("tls"), "localhost")
 
 
 @pytest.fixture(scope="session")
-def context(certificate: tuple[str, str]) -> TlsContext:
-    return make_context(*certificate)
+def context(certificate: Certificate) -> TlsContext:
+    return make_context([read_pair(*certificate)])
 
 
 class End:
@@ -54,16 +54,25 @@ class End:
     def on_data(self, data: bytes) -> None:
         self.data += data
 
-    def secure(self, certificate: tuple[str, str], version: ssl.TLSVersion | None = None) -> None:
+    def secure(
+        self,
+        certificate: Certificate,
+        version: ssl.TLSVersion | None = None,
+        name: str | None = "localhost",
+    ) -> None:
         """The handshake, as a client that checks the certificate does it."""
-        client = ssl.create_default_context(cafile=certificate[0])
+        client = certificate.client()
+        client.check_hostname = name is not None
         if version is not None:
             client.minimum_version = client.maximum_version = version
             if version < ssl.TLSVersion.TLSv1_2:
                 client.set_ciphers("ALL:@SECLEVEL=0")
         client.set_alpn_protocols(["h2", "http/1.1"])
+        self.shake_hands(client, name)
+
+    def shake_hands(self, client: ssl.SSLContext, name: str | None) -> None:
         self.peer = client.wrap_socket(
-            self.raw, server_hostname="localhost", do_handshake_on_connect=False
+            self.raw, server_hostname=name, do_handshake_on_connect=False
         )
         for _ in range(20):
             try:
@@ -91,9 +100,6 @@ class End:
 @pytest.fixture
 def end(loop: Loop, context: TlsContext) -> End:
     return End(loop, context)
-
-
-Certificate = tuple[str, str]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -212,15 +218,33 @@ def test_progress_of_a_large_write_is_seen(
     assert end.connection.queued < queued
 
 
-def test_tl_08_a_connection_that_is_cut_off(end: End, certificate: Certificate) -> None:
-    """A FIN without close_notify is an end like any other; half a message stays half."""
-    end.secure(certificate)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tl_08_a_connection_that_is_cut_off(
+    end: End, certificate: Certificate, version: ssl.TLSVersion
+) -> None:
+    """A FIN without close_notify is no end that the peer meant; half a message stays half."""
+    end.secure(certificate, version)
     assert end.peer is not None
     end.peer.send(b"half a mess")
     socket.socket(fileno=end.peer.detach()).close()
     for _ in range(3):
         end.loop.turn()
     assert end.data == b"half a mess"
+    assert end.gone == ["truncated"]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tl_08_an_end_with_close_notify(
+    end: End, certificate: Certificate, version: ssl.TLSVersion
+) -> None:
+    end.secure(certificate, version)
+    assert end.peer is not None
+    end.peer.send(b"all of it")
+    with pytest.raises(ssl.SSLWantReadError):
+        end.peer.unwrap()
+    for _ in range(3):
+        end.loop.turn()
+    assert end.data == b"all of it"
     assert end.gone == ["eof"]
 
 
@@ -251,13 +275,97 @@ def test_a_peer_that_was_reset_before_the_handshake(loop: Loop, context: TlsCont
         TlsConnection(loop, Flusher(), sock, lambda data: None, lambda reason: None, context)
 
 
-def test_a_key_that_does_not_fit(certificate: Certificate, tmp_path: Path) -> None:
-    other = tmp_path / "other.pem"
-    subprocess.run(
-        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(other)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    with pytest.raises(OSError):
-        make_context(certificate[0], str(other))
-    with pytest.raises(OSError):
-        make_context(str(tmp_path / "none"), certificate[1])
+def test_closing_before_the_handshake_is_over(end: End) -> None:
+    """Nobody is there yet who could be told, and what still comes is no more of a handshake."""
+    end.raw.send(b"\x16\x03\x01")
+    end.loop.turn()
+    end.connection.close("restart")
+    end.loop.turn()
+    with contextlib.suppress(BrokenPipeError):
+        end.raw.send(b"\x00\x05hello")
+    end.loop.turn()
+    assert end.gone == ["restart"]
+
+
+def test_tl_02_no_compression_and_no_renegotiation(end: End, certificate: Certificate) -> None:
+    end.secure(certificate, ssl.TLSVersion.TLSv1_2)
+    assert end.peer is not None
+    assert end.peer.compression() is None
+    assert end.connection._tls.context.options & ssl.OP_NO_RENEGOTIATION
+
+
+# -- names (TL-04)
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> list[Certificate]:
+    folder = tmp_path_factory.mktemp("names")
+    return [
+        make(folder, "first.example"),
+        make(folder, "second.example", "*.second.example"),
+        make(folder, "third.example", "second.example"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("first.example", 0),
+        ("second.example", 1),  # the third has it too, but stands behind it
+        ("SECOND.example", 1),
+        ("a.second.example", 1),
+        ("third.example", 2),
+        ("a.b.second.example", 0),  # a wildcard is one label
+        ("xsecond.example", 0),
+        ("unknown.example", 0),
+        ("localhost", 0),
+        (None, 0),
+    ],
+)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tl_04_the_certificate_is_the_one_for_the_name(
+    loop: Loop,
+    several: list[Certificate],
+    name: str | None,
+    served: int,
+    version: ssl.TLSVersion,
+) -> None:
+    end = End(loop, make_context([read_pair(*one) for one in several]))
+    client = several[served].client()
+    client.check_hostname = False
+    client.minimum_version = client.maximum_version = version
+    end.shake_hands(client, name)
+    assert end.peer is not None
+    expected = ssl.PEM_cert_to_DER_cert(Path(several[served].path).read_text())
+    assert end.peer.getpeercert(binary_form=True) == expected
+    end.peer.send(b"hello")
+    end.loop.turn()
+    assert end.data == b"hello"
+
+
+def test_tl_04_a_name_that_is_no_text(
+    loop: Loop,
+    several: list[Certificate],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No such host exists; the handshake fails, and that is all."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    ignore_names_that_are_no_text()
+    hello, coming = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(coming, hello, server_hostname="abcdefgh")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    end = End(loop, make_context([read_pair(*one) for one in several]))
+    end.raw.send(hello.read().replace(b"abcdefgh", b"ab\xff\xc3\xfe\x80gh"))
+    end.loop.turn()
+    assert end.gone == ["tls_failed"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tl_04_a_client_that_offers_only_http_2(end: End, certificate: Certificate) -> None:
+    client = certificate.client()
+    client.set_alpn_protocols(["h2"])
+    end.shake_hands(client, "localhost")
+    assert end.peer is not None
+    assert end.peer.selected_alpn_protocol() is None

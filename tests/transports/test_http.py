@@ -390,8 +390,9 @@ def test_a_tls_connection_that_was_reset_before_it_was_accepted(site: Site) -> N
         client.close()
         sock, _ = server.accept()
     sock.setblocking(False)
-    accept = site.workers[0]._accept(Canary(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-    accept(sock, "192.0.2.1")
+    worker = site.workers[0]
+    worker._certificates = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)]
+    worker._accept(Canary(), 0, sock, "192.0.2.1")
     assert site.scoreboard.row("worker 0")[M.CONNECTIONS] == 0
     assert not site.workers[0].context.attendants
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
+from wsd import certificates
+from wsd.certificates import Pair
 from wsd.net.connection import READ_BYTES, Connection, Flusher
 from wsd.net.loop import READ, WRITE, Loop
 
@@ -15,14 +18,55 @@ RECORD_BYTES = 16 * 1024
 """The most that one record holds (RFC 8446, 5.1)."""
 
 
-def make_context(certificate: str, key: str) -> TlsContext:
-    """TLS 1.2 and 1.3 for one certificate.  Raises OSError (ssl.SSLError is one)."""
+def make_context(pairs: Sequence[Pair]) -> TlsContext:
+    """TLS 1.2 and 1.3 with the certificate that a client asks for by its name (RFC 6066, 3).
+
+    The first serves who asks for none, or for one that nobody has here.  Raises BadPair.
+    """
+    contexts = [_context(pair) for pair in pairs]
+    if len(contexts) > 1:
+        by_name: dict[str, TlsContext] = {}
+        for pair, context in zip(pairs, contexts, strict=True):
+            for name in pair.names:
+                by_name.setdefault(name, context)
+
+        def choose(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: TlsContext) -> None:
+            tls.context = _for_name(by_name, (name or "").lower()) or contexts[0]
+
+        contexts[0].sni_callback = choose
+    return contexts[0]
+
+
+def _context(pair: Pair) -> TlsContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    # Python asks OpenSSL to take an end without close_notify for one with it.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
+    certificates.use(context, pair)
     return context
+
+
+def _for_name(by_name: Mapping[str, TlsContext], name: str) -> TlsContext | None:
+    """A wildcard stands for the whole first label, and nothing else (RFC 6125, 6.4.3)."""
+    return by_name.get(name) or by_name.get("*." + name.partition(".")[2])
+
+
+def ignore_names_that_are_no_text() -> None:
+    """Keep this process from printing a trace for each of them.
+
+    Python finds out before it calls ``sni_callback``, has the handshake fail, as it should, and
+    then tells in the only way that is left to it.
+    """
+    usual = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        name_is_no_text = isinstance(unraisable.exc_value, UnicodeDecodeError)
+        if not (name_is_no_text and isinstance(unraisable.object, bytes)):
+            usual(unraisable)
+
+    sys.unraisablehook = hook
 
 
 class TlsConnection(Connection):
@@ -44,7 +88,9 @@ class TlsConnection(Connection):
         on_gone: Callable[[str], None],
         context: TlsContext,
     ) -> None:
-        self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._tls = context.wrap_socket(
+            sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
         self._secured = False
         super().__init__(loop, flusher, self._tls, on_data, on_gone)
         self.send = self._send
@@ -52,6 +98,12 @@ class TlsConnection(Connection):
     @property
     def ready(self) -> bool:
         return self._secured
+
+    def close(self, reason: str) -> None:
+        if self._secured or self.queued:
+            super().close(reason)
+        else:  # nothing can be said before the handshake, and nobody is owed an answer
+            self.abort(reason)
 
     def _on_ready(self, mask: int) -> None:
         if not self._secured:
@@ -88,8 +140,13 @@ class TlsConnection(Connection):
             return self._tls.recv(READ_BYTES)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
-        except ssl.SSLEOFError:  # cut off without close_notify
+        except ssl.SSLZeroReturnError:  # close_notify
             return b""
+        except ssl.SSLEOFError:
+            # Cut off, perhaps by somebody in between: RFC 8446, 6.1 wants that told apart from
+            # an end that the peer meant.
+            self.abort("truncated")
+            raise BlockingIOError from None
 
     def _send(self, data: bytes | memoryview) -> int:
         """A record at a time: of a larger write OpenSSL tells nothing before all of it is out, and
@@ -108,7 +165,7 @@ class TlsConnection(Connection):
     def _shutdown(self) -> None:
         """Say close_notify, then close our half as any other connection does."""
         try:
-            self._tls._sslobj.shutdown()  # type: ignore[attr-defined]
-        except (ssl.SSLError, ValueError, AttributeError):
+            self._tls.unwrap()
+        except (ssl.SSLError, ValueError):  # usually that the peer has not said the same yet
             pass
         self._tls.shutdown(socket.SHUT_WR)
