@@ -34,6 +34,12 @@ ALLOWED = "https://allowed.example"
         ("https://allowed.example/path", False),
         ("https://allowed.example?x", False),
         ("https://allowed.example#x", False),
+        ("https://allowed.example?", False),
+        ("https://allowed.example#", False),
+        ("https://allowed.example:", False),
+        ("https://allowed.example:0", False),
+        ("https://allowed.example:1_0", False),
+        ("https://\xa0allowed.example", False),
         ("https://аllowed.example", False),  # a Cyrillic first letter
         ("https://xn--llowed-2bg.example", False),
         ("file://", False),

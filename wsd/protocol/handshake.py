@@ -39,9 +39,9 @@ def negotiate(request: Request, offered_here: Sequence[str]) -> Handshake:
     """Checks an upgrade request and picks the client's first subprotocol of `offered_here`.
 
     Raises HttpError: 405 for another method than GET, 426 where Upgrade or Connection is
-    missing or the version is not 13, 400 for the rest. Extensions are not negotiated: an answer
-    without Sec-WebSocket-Extensions declines all of them (RFC 6455, 9.1); a Handshake would
-    carry them.
+    missing or the version is not 13, 400 for the rest; a body was refused by the parser already.
+    Extensions are not negotiated: an answer without Sec-WebSocket-Extensions declines all of them
+    (RFC 6455, 9.1); a Handshake would carry them.
     """
     if request.method != "GET":
         raise HttpError(
@@ -53,9 +53,6 @@ def negotiate(request: Request, offered_here: Sequence[str]) -> Handshake:
         raise HttpError(426, "upgrade_required", "This address speaks WebSocket.")
     if request.header("sec-websocket-version") != "13":
         raise HttpError(426, "bad_websocket_version", "Only version 13 is spoken here.")
-    if "transfer-encoding" in request.headers or request.body:
-        # A proxy that overlooks the body would read it as the first frames, or the reverse.
-        raise HttpError(400, "upgrade_with_body", "An upgrade must not have a body.")
     key = request.header("sec-websocket-key")
     if _KEY.fullmatch(key) is None:
         raise HttpError(400, "bad_websocket_key", "Sec-WebSocket-Key is not 16 bytes in base64.")

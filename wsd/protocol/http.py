@@ -328,10 +328,13 @@ class RequestParser:
             )
         elif length is not None:
             self._body_length = self._checked_length(length)
+        has_body = self._chunked is not None or self._body_length > 0
+        if has_body and "websocket" in _split_list(headers.get("upgrade", "")):
+            # A proxy that overlooks the body would read it as the first frames, or the reverse.
+            raise HttpError(400, "upgrade_with_body", "An upgrade must not have a body.")
         if "expect" in headers and minor:  # RFC 9110, 10.1.1: MUST ignore it in HTTP/1.0
             if headers["expect"].lower() != "100-continue":
                 raise HttpError(417, "bad_expectation", "Only 100-continue can be expected.")
-            has_body = self._chunked is not None or self._body_length > 0
             self._expects_continue = has_body and not self._lines.data
 
     def _checked_length(self, text: str) -> int:
@@ -470,8 +473,11 @@ _USUAL_HEADERS: dict[int, tuple[tuple[str, str], ...]] = {
 }
 
 
-def error_response(error: HttpError) -> bytes:
-    """The answer to a refused request: JSON with the reason as code, and the connection closes."""
+def error_response(error: HttpError, *, head: bool = False) -> bytes:
+    """The answer to a refused request: JSON with the reason as code, and the connection closes.
+
+    `head` leaves out the body, as of `response`.
+    """
     headers = error.headers or _USUAL_HEADERS.get(error.status, ())
     content = {"error": {"code": error.reason, "message": error.detail}}
     return response(
@@ -479,4 +485,5 @@ def error_response(error: HttpError) -> bytes:
         (*headers, ("Content-Type", "application/json")),
         json.dumps(content).encode(),
         keep_alive=False,
+        head=head,
     )

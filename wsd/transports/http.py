@@ -54,6 +54,7 @@ class HttpClient:
     __slots__ = (
         "_address_group",
         "_answering",
+        "_asked",
         "_closing_at",
         "_context",
         "_handling",
@@ -84,7 +85,8 @@ class HttpClient:
         self._request: Request | None = None
         self._answering = False
         self._closing_at = 0.0
-        self._stage = "header"  # a new connection owes a request as much as one in mid-header
+        self._asked = False
+        self._stage = "header"
         self._since = context.loop.now
         self._address_group: str | None = None
         self.taken_over = False
@@ -150,6 +152,7 @@ class HttpClient:
 
     def _take(self, request: Request) -> None:
         self._context.row[M.HTTP_REQUESTS] += 1
+        self._asked = True
         if self._address_group is None:
             address = client_address(self._peer, request.headers, self._context.trusted)
             if not self._count_address(address):
@@ -168,7 +171,7 @@ class HttpClient:
 
     def _reject(self, error: HttpError) -> None:
         self._note_refusal(error.status, error.reason)
-        self.connection.write(error_response(error))
+        self.connection.write(error_response(error, head=self._wants_head))
         self.close("refused")
 
     def refuse(self, status: int, reason: str, detail: str) -> None:
@@ -177,8 +180,15 @@ class HttpClient:
         # At random, or all who were refused together would come again together.
         later = str(random.randint(1, 10))
         headers = [("Retry-After", later), ("Content-Type", "text/plain; charset=utf-8")]
-        self.connection.write(response(status, headers, f"{detail}\n".encode(), keep_alive=False))
+        body = f"{detail}\n".encode()
+        head = self._wants_head
+        self.connection.write(response(status, headers, body, keep_alive=False, head=head))
         self.close("refused")
+
+    @property
+    def _wants_head(self) -> bool:
+        """Whether the answer in hand must not have a body (RFC 9110, 9.3.2)."""
+        return self._request is not None and self._request.method == "HEAD"
 
     def _note_refusal(self, status: int, reason: str) -> None:
         HTTP_REJECTED.count(self._context.row, reason)
@@ -234,6 +244,8 @@ class HttpClient:
         """Note when the present stage began: its limit is on the whole of it, not on pauses."""
         waiting = self._answering or self.connection.on_drained is not None
         stage = "answer" if waiting else self._parser.stage
+        if stage == "idle" and not self._asked:
+            stage = "header"  # a new connection owes a request as much as one in mid-header
         if stage != self._stage:
             self._stage = stage
             self._since = self._context.loop.now

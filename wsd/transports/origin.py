@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from wsd.protocol.http import HttpError, Request
 
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+# RFC 6454, 6.2: nothing behind the port, and no "*": a pattern is not an origin that matches it.
+_ORIGIN = re.compile(r"([a-z]+)://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 
 
 def origin_allowed(origin: str | None, host: str, patterns: Sequence[str]) -> bool:
@@ -53,16 +55,12 @@ def bad_origin() -> HttpError:
 @lru_cache(maxsize=1024)
 def _split(origin: str) -> tuple[str, str, int] | None:
     """(scheme, host, port); None for what is not a plain origin, ``null`` included."""
-    try:
-        parts = urlsplit(origin.lower())
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
+    match = _ORIGIN.fullmatch(origin.lower())
+    if match is None:
         return None
-    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-        return None
-    if not parts.hostname or port is None:
-        return None
-    return parts.scheme, parts.hostname, port
+    scheme, host, port = match.groups()
+    number = int(port or _DEFAULT_PORTS.get(scheme, "0"))
+    return (scheme, host, number) if 0 < number <= 65535 else None
 
 
 def _same(origin: tuple[str, str, int], host: str) -> bool:

@@ -11,7 +11,7 @@ from wsd.protocol.http import HttpError, Request
 from wsd.transports.context import Context
 from wsd.transports.exchange import Exchange
 from wsd.transports.http import HttpClient
-from wsd.transports.origin import bad_origin, origin_allowed
+from wsd.transports.origin import check_origin
 from wsd.transports.pages import not_found
 from wsd.transports.plain import handle_plain
 from wsd.transports.websocket import (
@@ -96,9 +96,7 @@ class PublicRouter:
             room = room_name(request.query.get("room") or settings.page.default_room)
         except Refuse as refusal:
             raise HttpError(400, "bad_room", refusal.message) from None
-        origins = settings.for_room(room).origins
-        if not origin_allowed(request.headers.get("origin"), request.header("host"), origins):
-            raise bad_origin()
+        check_origin(request, settings.for_room(room).origins)
         if self._context.draining:
             client.refuse(503, "restart", "The server is restarting.")
             return
