@@ -42,6 +42,8 @@ limits:
   fragments: 1024
   burst: 5
   every: 2s
+  address_share: 10
+  repeat: 30s
   connections: 10000
   connections_per_address: 50
   queue: 1MiB
@@ -80,6 +82,8 @@ DEFAULTS = {
     "limits.fragments": 1024,
     "limits.burst": 5,
     "limits.every": 2.0,
+    "limits.address_share": 10,
+    "limits.repeat": 30.0,
     "limits.connections": 10000,
     "limits.connections_per_address": 50,
     "limits.queue": 1048576,

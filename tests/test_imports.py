@@ -27,7 +27,7 @@ ORDER = (
     {"systemd"},
     {"config", "config_table", "config_text", "config_listen", "config_values", "config_file"},
     {"shared"},
-    {"metrics", "tally", "failpoints", "certificates"},
+    {"metrics", "tally", "allowances", "failpoints", "certificates"},
     {"logs", "reasons"},
     {"__init__"},
 )

@@ -239,13 +239,34 @@ class Limits(msgspec.Struct, frozen=True):
         int,
         Key(
             Count(1, 100_000, "messages"),
-            "Messages a guest may send at once; after them one per limits.every.",
+            "Messages a guest may send at once; after them one per limits.every. Who tries again"
+            " before the time waits twice as long.",
         ),
     ] = 5
     every: Annotated[
         float,
-        Key(Duration(0, _DAY, "no limit"), "Time in which a guest earns one more message."),
+        Key(
+            Duration(0, _DAY, "no limit"),
+            "Time in which a guest earns one more message. Without it address_share and repeat"
+            " limit nothing either.",
+        ),
     ] = 2.0
+    address_share: Annotated[
+        int,
+        Key(
+            Count(0, 100_000, "guests", "no limit"),
+            "How many times a guest's messages all guests of one IPv4 address or IPv6 /64 together"
+            " may send.",
+        ),
+    ] = 10
+    repeat: Annotated[
+        float,
+        Key(
+            Duration(0, _HOUR, "off"),
+            "Time within which a guest may not say the same again in a room, if it is a text of"
+            " 16 characters or more.",
+        ),
+    ] = 30.0
     connections: Annotated[
         int, Key(Count(1, 1_000_000, "connections"), "Connections of each worker.")
     ] = 10_000

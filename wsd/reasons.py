@@ -67,6 +67,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "auth": "no hello has been said, or the token is not one of ours",
     "denied": "not this guest's to do",
     "rate": "more than limits.burst and limits.every allow",
+    "duplicate": "the same text in the same room again, within limits.repeat",
     "too_long": "a text longer than limits.text",
     "name_bad": "a name that nobody may take",
     "unknown_room": "a room that the guest is not in",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsd.allowances import Allowances
 from wsd.metrics import Scoreboard
 from wsd.tally import Tally
 
@@ -17,3 +18,4 @@ class Shared:
         names = [worker_name(slot) for slot in range(workers)]
         self.scoreboard = Scoreboard(["master", "hub", *names])
         self.addresses = Tally(workers)
+        self.allowances = Allowances()

@@ -14,6 +14,7 @@ from wsd import logs
 from wsd.chat.commands import Commands
 from wsd.chat.guests import Guests
 from wsd.chat.identity import Tokens, load_secret, secret_path
+from wsd.chat.rates import Rates
 from wsd.chat.rooms import Rooms
 from wsd.config import Settings
 from wsd.hub.link import HubLink
@@ -68,7 +69,10 @@ class Worker:
         rooms = Rooms(link, guests, settings, self._row, loop.clock)
         # The rooms write to connections, and then each of those is flushed.
         loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
-        commands = Commands(link, rooms, guests, settings, self._row, loop.clock, time.time)
+        commands = Commands(
+            link, rooms, guests, Rates(shared.allowances, loop.clock), settings, self._row,
+            loop.clock, time.time,
+        )  # fmt: skip
         self.context = Context(
             loop, flusher, settings, self._row, number, shared, link, guests, rooms, commands,
             Pages(), time.time,

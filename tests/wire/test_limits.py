@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -132,3 +134,62 @@ def test_bp_24_a_full_worker_says_so_and_keeps_whom_it_has(make_daemon, visit):
         assert raw.hello("lobby")["type"] == "welcome"
     here[0].sock.shutdown(socket.SHUT_WR)
     daemon.wait_for(lambda: visit(daemon), "the place of who left")
+
+
+# -- messages
+
+
+def send(daemon: Daemon, token: str, *texts: str) -> list[dict]:
+    """``POST /send`` on a connection of its own, at whichever worker: the replies."""
+    commands = [
+        {"type": "say", "id": n, "room": "lobby", "text": text} for n, text in enumerate(texts)
+    ]
+    body = json.dumps({"token": token, "commands": commands}).encode()
+    with Raw((daemon.host, daemon.port)) as raw:
+        head = f"POST /send HTTP/1.1\r\nHost: wsd.test\r\nContent-Length: {len(body)}\r\n\r\n"
+        return json.loads(raw.send(head.encode() + body).answer().body)
+
+
+def test_lm_05_one_allowance_whichever_worker_a_request_comes_to(make_daemon, join):
+    daemon = make_daemon(workers=4, limits__burst=8, limits__every="1h")
+    ann, bob = join(daemon, "lobby"), join(daemon, "lobby")
+    replies = [reply for n in range(20) for reply in send(daemon, ann.token, f"text {n}")]
+    assert [reply["type"] for reply in replies] == ["ok"] * 8 + ["error"] * 12
+    assert {reply["code"] for reply in replies[8:]} == {"rate"}
+    refused = ann.ask("say", room="lobby", text="by the socket", cid="c")
+    assert refused["code"] == "rate" and refused["retry_ms"] > 3_500_000
+    assert bob.ask("say", room="lobby", text="another guest", cid="c")["type"] == "ok"
+    # A command that a worker died over has cost nobody the account.
+    os.kill(daemon.pid_of("worker 0"), signal.SIGKILL)
+    daemon.wait_for(lambda: sum(p["ready"] for p in daemon.info()["processes"]) == 6, "again four")
+    assert {send(daemon, ann.token, "again")[0].get("code") for _ in range(8)} == {"rate"}
+
+
+def test_who_waits_as_told_is_served_and_who_does_not_waits_twice_as_long(make_daemon, join):
+    daemon = make_daemon(workers=4, limits__burst=1, limits__every="2s")
+    ann = join(daemon, "lobby")
+    assert send(daemon, ann.token, "first")[0]["type"] == "ok"
+    told = send(daemon, ann.token, "second")[0]
+    assert told["code"] == "rate" and 1000 < told["retry_ms"] <= 2001
+    time.sleep(told["retry_ms"] / 1000)
+    assert send(daemon, ann.token, "second")[0]["type"] == "ok"
+    assert send(daemon, ann.token, "third")[0]["retry_ms"] <= 2001
+    time.sleep(1.3)  # too short, and too long to have been on its way
+    assert 3900 <= send(daemon, ann.token, "third")[0]["retry_ms"] <= 4001
+
+
+def test_an_address_has_an_allowance_too(make_daemon):
+    daemon = make_daemon(workers=4, limits__burst=2, limits__every="1h", limits__address_share=3)
+
+    def hello_and_say(address: str) -> str:
+        """A new guest for every message."""
+        commands = [{"type": "hello", "rooms": {}},
+                    {"type": "say", "room": "lobby", "text": "hi"}]  # fmt: skip
+        body = json.dumps({"commands": commands}).encode()
+        with Raw((daemon.host, daemon.port)) as raw:
+            head = (f"POST /send HTTP/1.1\r\nHost: wsd.test\r\nX-Forwarded-For: {address}\r\n"
+                    f"Content-Length: {len(body)}\r\n\r\n")  # fmt: skip
+            return json.loads(raw.send(head.encode() + body).answer().body)[1]["type"]
+
+    assert [hello_and_say("203.0.113.1") for _ in range(8)] == ["ok"] * 6 + ["error"] * 2
+    assert hello_and_say("203.0.113.2") == "ok"

@@ -19,6 +19,7 @@ from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.identity import NameProblem, clean_name
+from wsd.chat.rates import Rates
 from wsd.chat.room import Member
 from wsd.chat.rooms import Entry, Hub, Rooms
 from wsd.chat.schema import (
@@ -50,8 +51,6 @@ from wsd.reasons import INTERNAL
 MAX_UNANSWERED = 64
 """Commands of one client that wait for the hub; beyond, the worker stops reading that client."""
 
-TYPING_EVERY_S = 1.0
-
 Entries = dict[str, Entry]
 """What a newcomer is told of each room that it enters."""
 
@@ -65,7 +64,8 @@ class Client(Member, Protocol):
     default_room: str
     rooms: dict[str, None]
     unanswered: int
-    typed_at: float
+    address: str
+    """What its address is counted as; "" if that is unknown."""
     refused: tuple[str, float] | None
     """The cid of a message that has to come again before another may, and until when."""
     gone: bool
@@ -99,6 +99,7 @@ class Commands:
         hub: Hub,
         rooms: Rooms,
         guests: Guests,
+        rates: Rates,
         settings: Settings,
         row: Row,
         clock: Callable[[], float],
@@ -107,6 +108,7 @@ class Commands:
         self._hub = hub
         self._rooms = rooms
         self._guests = guests
+        self._rates = rates
         self.settings = settings
         self._row = row
         self._clock = clock
@@ -356,7 +358,7 @@ class Commands:
             raise Refuse("bad", "that is not the number of a message")
         try:
             self._keep_order(client, command.cid)
-            draft = self.draft(client.guest, room, kind, text, ref, command.cid)
+            draft = self.draft(client, room, kind, text, ref, command.cid)
         except Refuse as refusal:
             if command.cid is None:
                 raise
@@ -374,7 +376,7 @@ class Commands:
                 refusal = Refuse(outcome.code, outcome.message, retry_ms)
                 self.refuse(client, command.id, refusal)
 
-        self._await(client, done, lambda answer: self._hub.publish(draft, answer))
+        self._await(client, done, lambda answer: self.publish(draft, answer))
 
     def _stored(self, client: Client, command: Command, room: str, outcome: wire.Done) -> None:
         fields: dict[str, Any] = {"room": room, "seq": outcome.seq, "time": outcome.time}
@@ -424,26 +426,36 @@ class Commands:
 
     def draft(
         self,
-        guest: Guest,
+        client: Client,
         room: str,
         kind: str,
         text: str | None,
         ref: int | None = None,
         cid: str | None = None,
     ) -> Draft:
-        """What goes to the hub, if ``guest`` may say it now.  Raises Refuse.
+        """What goes to the hub, if ``client`` may say it now.  Raises Refuse.
 
         The order matters: what is wrong with the text is said without using up the allowance.
         """
         limits = self.settings.for_room(room).limits
         cid = cid_or_own(cid, self._own_cid)
         clean = clean_text(text, limits.text) if text is not None else ""
+        guest = client.guest
+        if kind == MESSAGE:
+            self._rates.refuse_repeat(guest.uid, room, clean, limits)
         if kind != DELETE:
-            wait_s = guest.take(limits.burst, limits.every, self._clock())
-            if wait_s > 0:
-                retry_ms = int(wait_s * 1000) + 1
-                raise Refuse("rate", f"one message every {limits.every:g} s", retry_ms)
+            self._rates.say(guest.uid, client.address, limits)
         return Draft(room, kind, guest.uid, guest.name, guest.role, cid, clean, ref)
+
+    def publish(self, draft: Draft, answer: Callable[[Outcome], None]) -> None:
+        """Have the hub store and publish what ``draft`` gave."""
+
+        def note(outcome: Outcome) -> None:
+            if isinstance(outcome, wire.Done) and draft.kind == MESSAGE:
+                self._rates.stored(draft, self.settings.for_room(draft.room).limits)
+            answer(outcome)
+
+        self._hub.publish(draft, note)
 
     def _await(
         self,
@@ -479,17 +491,17 @@ class Commands:
     def _rename(self, client: Client, command: Rename) -> None:
         guest = client.guest
         try:
-            self._guests.rename(guest, clean_name(command.name))
+            name = clean_name(command.name)
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
+        self._rates.rename(guest.uid)
+        self._guests.rename(guest, name)
         self._rooms.renamed(guest)
         self._ok(client, command, {"name": guest.name, "token": self._guests.token(guest)})
 
     def _typing(self, client: Client, command: TypingNote) -> None:
         room = self._joined(client, command.room)
-        now = self._clock()
-        if now - client.typed_at >= TYPING_EVERY_S:
-            client.typed_at = now
+        if self._rates.may_tell_typing(client.guest.uid):
             self._hub.tell(wire.Typing(room, client.guest.uid))
 
     def _history(self, client: Client, command: History) -> None:

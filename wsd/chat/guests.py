@@ -7,14 +7,12 @@ from collections.abc import Callable
 from wsd.chat.identity import Claims, Tokens, friendly_name, new_uid
 
 KEEP_S = 300.0
-"""How long a guest without a connection is remembered, so that a reconnect does not refill the
-allowance of messages."""
+"""How long a guest without a connection is remembered: one that comes back with a token from before
+it took another name keeps that."""
 
 
 class Guest:
-    __slots__ = (
-        "allowance", "connections", "counted_at", "name", "named_at", "role", "seen_at", "uid",
-    )  # fmt: skip
+    __slots__ = ("connections", "name", "named_at", "role", "seen_at", "uid")
 
     def __init__(self, uid: str, name: str, role: str, now: float) -> None:
         self.uid = uid
@@ -24,23 +22,6 @@ class Guest:
         self.role = role
         self.connections = 0
         self.seen_at = now
-        # A token bucket: messages that may be sent at once, as of ``counted_at``.
-        self.allowance = -1.0
-        self.counted_at = now
-
-    def take(self, burst: int, every_s: float, now: float) -> float:
-        """Count one message; returns 0, or the seconds to wait before one may be sent."""
-        if every_s <= 0:
-            return 0.0
-        if self.allowance < 0:
-            self.allowance = burst
-        gained = (now - self.counted_at) / every_s
-        self.allowance = min(float(burst), self.allowance + gained)
-        self.counted_at = now
-        if self.allowance < 1.0:
-            return (1.0 - self.allowance) * every_s
-        self.allowance -= 1.0
-        return 0.0
 
 
 NOBODY = Guest("", "", "", 0.0)
@@ -48,7 +29,7 @@ NOBODY = Guest("", "", "", 0.0)
 
 
 class Guests:
-    """``clock`` gives monotonic seconds for allowances, ``wall`` seconds since 1970 for tokens."""
+    """``clock`` gives monotonic seconds, ``wall`` seconds since 1970 for tokens."""
 
     def __init__(
         self, tokens: Tokens, clock: Callable[[], float], wall: Callable[[], float]

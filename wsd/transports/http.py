@@ -111,6 +111,11 @@ class HttpClient:
         self._address_group = self._context.admit_address(address)
         return self._address_group is not None
 
+    @property
+    def address(self) -> str:
+        """What the visitor's address is counted as; "" if it is unknown."""
+        return self._address_group or ""
+
     # -- input
 
     def _on_data(self, data: bytes) -> None:
@@ -221,7 +226,7 @@ class HttpClient:
         """
         self.taken_over = True
         self._context.dismiss(self)
-        return self._parser.take_rest(), self._address_group or ""
+        return self._parser.take_rest(), self.address
 
     # -- the end
 

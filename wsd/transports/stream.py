@@ -62,8 +62,8 @@ class StreamClient(Subscriber):
         self, context: Context, http: HttpClient, room: str, headers: Headers,
         encoding: ServerSentEvents,
     ) -> None:  # fmt: skip
-        _, address_group = http.take_over()
-        super().__init__(context, http.connection, room, address_group)
+        _, address = http.take_over()
+        super().__init__(context, http.connection, room, address)
         self.connection.on_data = lambda data: None
         self.encoding = encoding
         self._headers = headers

@@ -20,11 +20,11 @@ LAG_S = 60.0
 
 
 class Subscriber(ABC):
-    """``address_group`` is what ``Context.admit_address`` gave; it is released at the end."""
+    """``address`` is what ``Context.admit_address`` gave; it is released at the end."""
 
     __slots__ = (
-        "_address_group",
         "_context",
+        "address",
         "connection",
         "default_room",
         "gone",
@@ -33,7 +33,6 @@ class Subscriber(ABC):
         "opened_at",
         "refused",
         "rooms",
-        "typed_at",
         "unanswered",
     )
 
@@ -44,10 +43,10 @@ class Subscriber(ABC):
     roams = False
 
     def __init__(
-        self, context: Context, connection: Connection, room: str, address_group: str
+        self, context: Context, connection: Connection, room: str, address: str
     ) -> None:
         self._context = context
-        self._address_group = address_group
+        self.address = address
         self.connection = connection
         self.default_room = room
         self.opened_at = context.loop.now
@@ -55,7 +54,6 @@ class Subscriber(ABC):
         self.gone = False
         self.rooms: dict[str, None] = {}
         self.unanswered = 0
-        self.typed_at = 0.0
         self.refused: tuple[str, float] | None = None
         connection.on_gone = self._on_gone
         context.enrol(self)
@@ -126,7 +124,7 @@ class Subscriber(ABC):
         context = self._context
         context.dismiss(self)
         context.closed(reason, self.transport, self.guest.uid if self.known else "")
-        context.release_address(self._address_group)
+        context.release_address(self.address)
         context.commands.depart(self)
 
     # -- its connection's attendant (``wsd.transports.context.Attendant``)

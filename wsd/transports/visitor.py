@@ -104,7 +104,7 @@ class Visitor:
         self.default_room = ""
         self.rooms: dict[str, None] = {}
         self.unanswered = 0
-        self.typed_at = 0.0
+        self.address = http.address
         self.refused: tuple[str, float] | None = None
         self.gone = False
         """Answered, or the connection is gone."""

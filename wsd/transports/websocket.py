@@ -59,9 +59,9 @@ class WebSocketClient(Subscriber):
     )
 
     def __init__(
-        self, context: Context, connection: Connection, room: str, address_group: str
+        self, context: Context, connection: Connection, room: str, address: str
     ) -> None:
-        super().__init__(context, connection, room, address_group)
+        super().__init__(context, connection, room, address)
         limits = context.settings.limits
         now = context.loop.now
         self._session = Session(limits.message, limits.fragments)
@@ -335,12 +335,12 @@ class _DialectClient(WebSocketClient):
     def say(self, text: str) -> None:
         commands = self._context.commands
         try:
-            draft = commands.draft(self.guest, self.default_room, MESSAGE, text)
+            draft = commands.draft(self, self.default_room, MESSAGE, text)
         except Refuse as refusal:
             commands.count_refusal(refusal.code)
             self.tell_problem(refusal.message)
             return
-        self._context.link.publish(draft, self._on_outcome)
+        commands.publish(draft, self._on_outcome)
 
     def _on_outcome(self, outcome: Outcome) -> None:
         if isinstance(outcome, Refused) and not self.gone:
