@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import shutil
+import ssl
 import subprocess
 import threading
 import time
@@ -58,7 +59,9 @@ class Peer(Protocol):
 
 
 class _Websockets:
-    def __init__(self, url: str, subprotocol: str | None, origin: str | None) -> None:
+    def __init__(
+        self, url: str, subprotocol: str | None, origin: str | None, authority: str | None
+    ) -> None:
         try:
             # As a context manager: newer versions want it so, older ones allow it.
             self._ws = websockets.sync.client.connect(
@@ -70,6 +73,7 @@ class _Websockets:
                 max_queue=None,  # so that what no test reads does not hold up the close frame
                 ping_interval=None,  # its own keep-alive gives up while a test pauses the daemon
                 proxy=None,
+                ssl=ssl.create_default_context(cafile=authority) if authority else None,
             ).__enter__()
         except websockets.exceptions.InvalidStatus as error:
             raise Refused(error.response.status_code) from None
@@ -96,7 +100,9 @@ def _closed(error: websockets.exceptions.ConnectionClosed) -> PeerClosed:
 
 
 class _WebSocketClient:
-    def __init__(self, url: str, subprotocol: str | None, origin: str | None) -> None:
+    def __init__(
+        self, url: str, subprotocol: str | None, origin: str | None, authority: str | None
+    ) -> None:
         try:
             self._ws = websocket.create_connection(
                 url,
@@ -104,7 +110,8 @@ class _WebSocketClient:
                 subprotocols=[subprotocol] if subprotocol else None,
                 origin=origin,
                 suppress_origin=origin is None,
-                http_no_proxy=["127.0.0.1"],
+                http_no_proxy=["127.0.0.1", "localhost"],
+                sslopt={"ca_certs": authority} if authority else None,
             )
         except websocket.WebSocketBadStatusException as error:
             raise Refused(error.status_code) from None
@@ -137,9 +144,10 @@ class _WebSocketClient:
 
 _NODE = """
 const WebSocket = require("ws");
-const [url, protocol, origin] = JSON.parse(process.argv[1]);
+const [url, protocol, origin, authority] = JSON.parse(process.argv[1]);
 const tell = (...words) => process.stdout.write(JSON.stringify(words) + "\\n");
-const ws = new WebSocket(url, protocol ? [protocol] : [], origin ? {origin} : {});
+const ca = authority ? require("fs").readFileSync(authority) : undefined;
+const ws = new WebSocket(url, protocol ? [protocol] : [], {ca, ...(origin ? {origin} : {})});
 ws.on("open", () => tell("open", ws.protocol));
 ws.on("unexpected-response", (_, response) => tell("refused", response.statusCode));
 ws.on("message", (data, binary) =>
@@ -156,9 +164,11 @@ require("readline").createInterface({input: process.stdin}).on("line", (line) =>
 
 
 class _Node:
-    def __init__(self, url: str, subprotocol: str | None, origin: str | None) -> None:
+    def __init__(
+        self, url: str, subprotocol: str | None, origin: str | None, authority: str | None
+    ) -> None:
         self._process = subprocess.Popen(
-            ["node", "-e", _NODE, json.dumps([url, subprotocol, origin])],
+            ["node", "-e", _NODE, json.dumps([url, subprotocol, origin, authority])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -215,7 +225,7 @@ class _Node:
             self._process.wait()
 
 
-_MAKERS: dict[str, Callable[[str, str | None, str | None], Peer]] = {
+_MAKERS: dict[str, Callable[[str, str | None, str | None, str | None], Peer]] = {
     "websockets": _Websockets,
     "websocket-client": _WebSocketClient,
     "ws": _Node,
@@ -239,8 +249,10 @@ def connect(
     *,
     library: str = "websockets",
     origin: str | None = None,
+    authority: str | None = None,
 ) -> Peer:
-    return _MAKERS[library](url, subprotocol, origin)
+    """``authority``: the file of certificates that a ``wss:`` server is checked against."""
+    return _MAKERS[library](url, subprotocol, origin, authority)
 
 
 Object = dict[str, Any]
@@ -250,8 +262,10 @@ class V1:
     """Speaks ``wsd.v1``.  ``seen`` is everything that came, in order; ``take`` and ``ask`` pick
     from what nobody has picked yet."""
 
-    def __init__(self, url: str, *, library: str = "websockets") -> None:
-        self.peer = connect(url, "wsd.v1", library=library)
+    def __init__(
+        self, url: str, *, library: str = "websockets", authority: str | None = None
+    ) -> None:
+        self.peer = connect(url, "wsd.v1", library=library, authority=authority)
         self.seen: list[Object] = []
         self._kept: list[Object] = []
         self._ids = 0
