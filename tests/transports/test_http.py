@@ -301,11 +301,30 @@ def test_behind_a_proxy_the_visitors_address_counts(make_site: Make) -> None:
         site.settle()
         return wire
 
-    kept = ask("192.0.2.1")
-    assert statuses(kept.take()) == [404]
+    here = site.websocket(peer="127.0.0.1", headers="X-Forwarded-For: 192.0.2.1\r\n")
     assert statuses(ask("192.0.2.1").take()) == [503]
     assert statuses(ask("6.6.6.6, 192.0.2.1").take()) == [503]
     assert statuses(ask("192.0.2.2").take()) == [404]
+    here.wire.close()
+    site.settle()
+    assert statuses(ask("192.0.2.1").take()) == [404]
+
+
+def test_a_proxy_uses_one_connection_for_many_visitors(make_site: Make) -> None:
+    """Each counts while theirs is the request in hand; nobody does while the connection is idle."""
+    site = make_site(limits={"connections_per_address": 1})
+    wire = site.socket(peer="127.0.0.1")
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+        wire.send(get("/none", f"X-Forwarded-For: {address}\r\n"))
+        site.settle()
+        assert statuses(wire.take()) == [404]
+    here = site.websocket(peer="127.0.0.1", headers="X-Forwarded-For: 192.0.2.1\r\n")
+    wire.send(get("/none", "X-Forwarded-For: 192.0.2.1\r\n"))
+    site.settle()
+    assert statuses(wire.take()) == [503]
+    here.wire.close()
+    site.settle()
+    assert [site.shared.addresses.add(0, f"192.0.2.{n}") for n in (1, 2)] == [1, 1]
 
 
 def test_addresses_are_counted_until_the_end_of_the_websocket(make_site: Make) -> None:

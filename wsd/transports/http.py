@@ -60,6 +60,7 @@ class HttpClient:
         "_handling",
         "_parser",
         "_peer",
+        "_proxied",
         "_request",
         "_router",
         "_since",
@@ -89,6 +90,8 @@ class HttpClient:
         self._stage = "header"
         self._since = context.loop.now
         self._address_group: str | None = None
+        # A proxy has one visitor's request after another's on a connection, and keeps it idle.
+        self._proxied = is_proxy(peer, context.trusted)
         self.taken_over = False
         self.waiting: Waiting | None = None
         """Whoever works on an answer that takes its time."""
@@ -104,12 +107,17 @@ class HttpClient:
         # An administrator who looks why the daemon is full must not find it full.
         if not context.opened() and router.limited:
             self.refuse(503, "too_many_connections", "The server is full.")
-        elif not is_proxy(peer, context.trusted) and not self._count_address(peer):
+        elif not self._proxied and not self._count_address(peer):
             self.refuse(503, "too_many_from_address", "Too many connections from your address.")
 
     def _count_address(self, address: str) -> bool:
         self._address_group = self._context.admit_address(address)
         return self._address_group is not None
+
+    def _release_address(self) -> None:
+        if self._address_group is not None:
+            self._context.release_address(self._address_group)
+            self._address_group = None
 
     @property
     def address(self) -> str:
@@ -158,7 +166,7 @@ class HttpClient:
     def _take(self, request: Request) -> None:
         self._context.row[M.HTTP_REQUESTS] += 1
         self._asked = True
-        if self._address_group is None:
+        if self._proxied:
             address = client_address(self._peer, request.headers, self._context.trusted)
             if not self._count_address(address):
                 self.refuse(503, "too_many_from_address", "Too many connections from your address.")
@@ -212,6 +220,8 @@ class HttpClient:
         if self.connection.state is not State.OPEN:
             return
         self.connection.write(data)
+        if self._proxied:
+            self._release_address()
         if self._context.draining or not (request and request.keep_alive):
             self.close("answered")
         if not self._handling:
@@ -240,8 +250,7 @@ class HttpClient:
             self.waiting.abandon()
         self._context.dismiss(self)
         self._context.closed(reason, "http")
-        if self._address_group is not None:
-            self._context.release_address(self._address_group)
+        self._release_address()
 
     # -- time
 
