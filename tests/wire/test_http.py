@@ -377,13 +377,14 @@ def test_two_origins_are_one_too_many(raw, path):
     assert answer.status in (400, 403)
 
 
-def test_listed_origins_replace_the_own_one(make_daemon, library):
+def test_listed_origins_beside_the_own_one(make_daemon, library):
     daemon = make_daemon(origins='["https://a.test", "https://*.b.test"]')
     own = f"http://127.0.0.1:{daemon.port}"
-    allowed = ("https://a.test", "https://x.b.test", "https://x.y.b.test", "https://a.test:443")
+    allowed = (own, "https://a.test", "https://x.b.test", "https://x.y.b.test", "https://a.test:443")
     for origin in allowed:
         connect(daemon.ws(), "wsd.v1", library=library, origin=origin).close()
-    for origin in (own, "http://a.test", "https://b.test", "https://evilb.test"):
+    other_port = f"http://127.0.0.1:{daemon.port + 1}"
+    for origin in (other_port, "http://a.test", "https://b.test", "https://evilb.test"):
         with pytest.raises(Refused) as refused:
             connect(daemon.ws(), "wsd.v1", library=library, origin=origin)
         assert refused.value.status == 403
