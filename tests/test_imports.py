@@ -28,7 +28,7 @@ ORDER = (
     {"config", "config_table", "config_text", "config_listen", "config_values", "config_file"},
     {"shared"},
     {"metrics", "tally", "allowances", "failpoints", "certificates"},
-    {"logs", "reasons"},
+    {"logs", "reasons", "strict_json"},
     {"__init__"},
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from wsd import failpoints, logs
+from wsd import failpoints, logs, strict_json
 from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import NOBODY, Guest, Guests
@@ -47,6 +47,7 @@ from wsd.chat.wire import RETRY_S, Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import REFUSED, M, Row
 from wsd.reasons import INTERNAL
+from wsd.strict_json import JsonError
 
 MAX_UNANSWERED = 64
 """Commands of one client that wait for the hub; beyond, the worker stops reading that client."""
@@ -113,7 +114,7 @@ class Commands:
         self._row = row
         self._clock = clock
         self._wall = wall
-        self._decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+        self._decode: Callable[[bytes], AnyCommand] = msgspec.json.Decoder(AnyCommand).decode
         prefix, numbers = f"~{secrets.token_hex(6)}.", itertools.count()
         self._own_cid: Callable[[], str] = lambda: f"{prefix}{next(numbers)}"
         self._table: dict[type, Callable[[Client, Any], None]] = {
@@ -141,8 +142,8 @@ class Commands:
     def read(self, json: bytes) -> AnyCommand | dict[str, Any]:
         """The command, or the error that answers what is none."""
         try:
-            return self._decoder.decode(json)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            return strict_json.decode(json, self._decode)
+        except JsonError as error:
             self.count_refusal("bad")
             return misunderstood(json, error)
 

@@ -123,8 +123,8 @@ def cid_or_own(raw: str | None, own: Callable[[], str]) -> str:
     """The client's id of a draft, or one of ours: then at least our own retries are recognised."""
     if raw is None:
         return own()
-    if not 1 <= len(raw) <= 64:
-        raise Refuse("bad", "a cid has 1 to 64 characters")
+    if not 1 <= len(raw) <= 64 or not raw.isprintable():
+        raise Refuse("bad", "a cid has 1 to 64 characters, none of control")
     return raw
 
 

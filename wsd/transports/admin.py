@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from wsd import __version__
+from wsd import __version__, strict_json
 from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
@@ -25,6 +25,7 @@ from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
 from wsd.protocol.http import HttpError, Request, response
 from wsd.reasons import Reason
+from wsd.strict_json import JsonError
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 
@@ -244,18 +245,18 @@ def _answer_found(
         answer(200, put(found.value))
 
 
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
 def _arguments(request: Request) -> dict[str, Any]:
     if request.method == "GET":
         return dict(request.query)
     if request.method != "POST":
         raise HttpError(405, "method_not_allowed", "GET or POST", (("Allow", "GET, POST"),))
     try:
-        value = msgspec.json.decode(request.body or b"{}")
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        value = None
-    if not isinstance(value, dict):
-        raise HttpError(400, "bad_json", "The body is one JSON object.")
-    return value
+        return strict_json.decode(request.body or b"{}", _decode_object)
+    except JsonError as error:
+        raise HttpError(400, "bad_json", f"The body is one JSON object: {error}.") from None
 
 
 def _string(arguments: dict[str, Any], key: str, default: str | None = None) -> str:

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from wsd import strict_json
 from wsd.chat import wire
 from wsd.chat.schema import MAX_SEQ, Refuse, room_name
 from wsd.chat.wire import Page
 from wsd.protocol.http import Headers, HttpError, Request, response
+from wsd.strict_json import JsonError
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
 from wsd.transports.origin import check_origin
@@ -36,8 +38,8 @@ T = TypeVar("T")
 def _body(request: Request, type_: type[T]) -> T:
     """The JSON in the body, whatever its Content-Type says.  Raises Refuse."""
     try:
-        return msgspec.json.decode(request.body, type=type_)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return strict_json.decode(request.body, msgspec.json.Decoder(type_).decode)
+    except JsonError as error:
         raise Refuse("bad", f"the body: {error}") from None
 
 

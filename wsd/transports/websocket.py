@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from wsd import failpoints, logs
+from wsd import failpoints, logs, strict_json
 from wsd.chat import event as events
 from wsd.chat.event import MESSAGE, Event, Message
 from wsd.chat.guests import NOBODY
@@ -33,6 +33,7 @@ from wsd.reasons import (
     UNSUPPORTED_DATA,
     Reason,
 )
+from wsd.strict_json import JsonError
 from wsd.transports.context import Context
 from wsd.transports.subscriber import Subscriber
 
@@ -435,8 +436,8 @@ class TornadoClient(_DialectClient):
 
     def on_text(self, data: bytes) -> None:
         try:
-            said = _decode_tornado(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            said = strict_json.decode(data, _decode_tornado)
+        except JsonError:
             self._context.commands.count_refusal("bad")
             self.tell_problem('a message is {"uid": …, "message": …}')
             return
