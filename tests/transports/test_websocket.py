@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.parts import V1, Site, WebSocket, change, draft
+from wsd.chat.schema import Pong
 from wsd.metrics import M
 from wsd.protocol.frames import encode_close, encode_masked
 from wsd.reasons import BYE_RESTART
@@ -427,7 +428,7 @@ def test_py_10_a_bug_met_by_one_client(site: Site, monkeypatch: pytest.MonkeyPat
         raise ZeroDivisionError
 
     commands = site.workers[0].context.commands
-    monkeypatch.setitem(commands._table, type(commands._decoder.decode(b'{"type":"pong"}')), bug)
+    monkeypatch.setitem(commands._table, Pong, bug)
     client.ask(type="pong")
     assert client.closed == 1011
     assert site.scoreboard.row("worker 0")[M.ERRORS] == 1
