@@ -1,0 +1,186 @@
+"""What must hold whatever bytes come: of the HTTP parser, the frames, the inflater.
+
+A target takes any bytes and raises AssertionError, or whatever a bug raises. The first byte says
+how the rest is used (small limits, the other role), so that a fuzzer finds out what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from tests.corpus import cases
+from tests.fuzz.mutate import FRAME_SCRAPS, HTTP_SCRAPS
+from wsd import reasons
+from wsd.protocol import handshake
+from wsd.protocol.frames import CloseCode, Opcode, encode, encode_masked
+from wsd.protocol.http import (
+    REASONS,
+    HttpError,
+    HttpLimits,
+    Request,
+    RequestParser,
+    error_response,
+)
+from wsd.protocol.session import Closed, Event, Failed, Message, Session
+
+
+class Target(NamedTuple):
+    check: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    scraps: Sequence[bytes]
+
+
+def cut(data: bytes) -> list[bytes]:
+    """`data` in three pieces; where it is cut depends on nothing but the data."""
+    mixed = crc32(data)
+    first, second = sorted((mixed % (len(data) + 1), (mixed >> 12) % (len(data) + 1)))
+    return [data[:first], data[first:second], data[second:]]
+
+
+def ways_to_cut(data: bytes) -> Iterator[list[bytes]]:
+    yield cut(data)
+    if len(data) <= 100:  # what is longer differs in nothing but time
+        yield [data[at : at + 1] for at in range(len(data))]
+
+
+# -- HTTP
+
+SMALL = HttpLimits(60, 60, 120, 5, 40, 10)
+
+
+def check_http(data: bytes) -> None:
+    """Requests or the documented error, the same however the bytes are cut."""
+    if not data:
+        return
+    limits, data = SMALL if data[0] & 1 else HttpLimits(), data[1:]
+    whole = http_outcomes([data], limits)
+    for pieces in ways_to_cut(data):
+        assert http_outcomes(pieces, limits) == whole
+
+
+def http_outcomes(pieces: Sequence[bytes], limits: HttpLimits) -> list[Any]:
+    parser = RequestParser(limits)
+    outcomes: list[Any] = []
+    try:
+        for piece in pieces:
+            parser.feed(piece)
+            while (request := parser.next_request()) is not None:
+                outcomes.append(_request_outcome(request, limits))
+    except HttpError as error:
+        outcomes.append(_error_outcome(error))
+        assert parser.take_rest() == b"", "something is kept behind an error"
+    return outcomes
+
+
+def _request_outcome(request: Request, limits: HttpLimits) -> tuple[Any, ...]:
+    assert len(request.body) <= limits.body
+    assert len(request.headers) <= limits.header_count
+    path = request.path
+    assert path == "*" or (path.startswith("/") and not path.startswith("//"))
+    assert not {".", ".."} & set(path.split("/")) and "\\" not in path
+    for name, value in request.headers.items():
+        assert name and name == name.lower() and not _CONTROLS & set(name)
+        assert value == value.strip(" \t") and not _CONTROLS & set(value) - {"\t"}
+    return (
+        request.method, request.target, path, request.query, request.minor, request.headers,
+        request.body, request.keep_alive, _handshake_outcome(request),
+    )  # fmt: skip
+
+
+_CONTROLS = {chr(code) for code in (*range(32), 127)}
+
+
+def _handshake_outcome(request: Request) -> tuple[Any, ...]:
+    if not handshake.is_upgrade(request):
+        return ()
+    assert not request.body and request.headers.get("transfer-encoding") is None
+    try:
+        agreed = handshake.negotiate(request, ["wsd.v1"])
+    except HttpError as error:
+        return _error_outcome(error)
+    assert handshake.response(agreed).count(b"\r\n\r\n") == 1
+    return agreed.accept, agreed.subprotocol
+
+
+def _error_outcome(error: HttpError) -> tuple[int, str]:
+    assert error.status in REASONS and error.reason in reasons.HTTP
+    assert error_response(error).startswith(b"HTTP/1.1 %d " % error.status)
+    return error.status, error.reason
+
+
+def http_seeds() -> list[bytes]:
+    seeds = [case.data for case in cases.load() if len(case.data) < 600]
+    return [mode + data for data in seeds for mode in (b"\0", b"\1")]
+
+
+# -- frames
+
+MESSAGE, FRAGMENTS = 300, 4
+CANARY = {True: encode_masked(Opcode.TEXT, b"x", b"mask"), False: encode(Opcode.TEXT, b"x")}
+
+
+def check_frames(data: bytes) -> None:
+    """Events, the same however the bytes are cut; nothing after an end."""
+    if not data:
+        return
+    masked, closing, data = not data[0] & 1, bool(data[0] & 2), data[1:]
+    whole = frame_outcomes([data], masked, closing)
+    for pieces in ways_to_cut(data):
+        assert frame_outcomes(pieces, masked, closing) == whole
+
+
+def frame_outcomes(pieces: Sequence[bytes], masked: bool, closing: bool) -> list[Event]:
+    session = Session(MESSAGE, FRAGMENTS, masked)
+    if closing:
+        session.closing()
+    events: list[Event] = []
+    for piece in (*pieces, b""):
+        session.receive(piece)
+        while (event := session.next_event()) is not None:
+            check_event(event, closing)
+            events.append(event)
+    if events and isinstance(events[-1], Failed | Closed):
+        session.receive(CANARY[masked])
+        assert session.next_event() is None, "open after the end"
+    return events
+
+
+def check_event(event: Event, closing: bool) -> None:
+    if isinstance(event, Message):
+        assert not closing and len(event.data) <= MESSAGE
+        if event.opcode == Opcode.TEXT:
+            event.data.decode()
+    elif isinstance(event, Failed):
+        assert event.code in _FAILURES and event.reason in _REASONS
+    if isinstance(event, Failed | Closed):
+        assert event.reply == b"" if closing else 2 <= len(event.reply) <= 127
+
+
+_FAILURES = {
+    CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.POLICY_VIOLATION,
+    CloseCode.MESSAGE_TOO_BIG,
+}  # fmt: skip
+_REASONS = reasons.CLOSED.keys() | {"masked"}  # which only a client can complain of
+
+
+def frame_seeds() -> list[bytes]:
+    """Sessions of every kind of frame, from both sides."""
+    texts = [b"hello", "ä😀".encode(), b"x" * 130, b"\xed\xa0\x80", b""]
+    parts = [(1, text, True) for text in texts]
+    parts += [(2, b"\0\xff", True), (9, b"ping", True), (10, b"", True), (8, b"\x03\xe8bye", True)]
+    fragments = [(1, b"\xc3", False), (9, b"", True), (0, b"\xa4", False), (0, b"", True)]
+    sessions = [[part] for part in parts] + [fragments, [(0, b"", False)] * 6, parts]
+    seeds = []
+    for session in sessions:
+        clients = b"".join(encode_masked(op, data, b"mask", fin) for op, data, fin in session)
+        servers = b"".join(encode(op, data, fin) for op, data, fin in session)
+        seeds += [b"\0" + clients, b"\2" + clients, b"\1" + servers, b"\3" + servers]
+    return seeds
+
+
+TARGETS = {
+    "http": Target(check_http, http_seeds, HTTP_SCRAPS),
+    "frames": Target(check_frames, frame_seeds, FRAME_SCRAPS),
+}
