@@ -70,6 +70,9 @@ _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _YEAR = 365 * _DAY
 Mode = bool | int | float | str
 
+LANGUAGES = ("en", "zh-CN")
+"""Of the interface; each is a file in ``wsd/web/lang``."""
+
 ORIGINS = Each("a list of origins", origin, 'https://example.com, https://*.example.com or "*"')
 NETWORKS = Each("a list of networks", network, "an address or a network like 10.0.0.0/8")
 
@@ -194,7 +197,7 @@ class Page(msgspec.Struct, frozen=True):
     language: Annotated[
         str,
         Key(
-            Choice("auto", "en", "zh-CN"),
+            Choice("auto", *LANGUAGES),
             "Language of the page; auto takes the one the browser asks for.",
         ),
     ] = "auto"

@@ -346,14 +346,14 @@ def test_addresses_are_counted_until_the_end_of_the_websocket(make_site: Make) -
     ("request_line", "status"),
     [
         ("GET / HTTP/1.1", 200), ("HEAD / HTTP/1.1", 200), ("GET /r/tech HTTP/1.1", 200),
-        ("GET /r/%E8%81%8A HTTP/1.1", 200), ("GET /static/page.js HTTP/1.1", 200),
+        ("GET /r/%E8%81%8A HTTP/1.1", 200), ("GET /static/chat.js HTTP/1.1", 200),
         ("GET /favicon.ico HTTP/1.1", 200), ("GET /r/ HTTP/1.1", 404),
         ("GET /r/a%20b HTTP/1.1", 404), ("GET /r/%3Cscript%3E HTTP/1.1", 404),
         ("GET /r/a/b HTTP/1.1", 404), ("GET /none HTTP/1.1", 404),
         ("GET /Static/page.js HTTP/1.1", 404),
-        ("GET /static/../page.js HTTP/1.1", 400), ("GET /static/%2e%2e/config.py HTTP/1.1", 400),
+        ("GET /static/../chat.js HTTP/1.1", 400), ("GET /static/%2e%2e/config.py HTTP/1.1", 400),
         ("GET /static/..%2fconfig.py HTTP/1.1", 400), ("GET /static/..\\config.py HTTP/1.1", 400),
-        ("GET //static/page.js HTTP/1.1", 400), ("GET /static/%00 HTTP/1.1", 400),
+        ("GET //static/chat.js HTTP/1.1", 400), ("GET /static/%00 HTTP/1.1", 400),
         ("POST / HTTP/1.1", 405), ("DELETE /r/lobby HTTP/1.1", 405), ("OPTIONS * HTTP/1.1", 405),
         ("GET /chat HTTP/1.1", 426), ("GET /echo HTTP/1.1", 404), ("POST /chat HTTP/1.1", 405),
         ("GET /healthz HTTP/1.1", 404), ("GET /metrics HTTP/1.1", 404),
@@ -372,7 +372,7 @@ def test_public_addresses(site: Site, request_line: str, status: int) -> None:
 def test_hs_12_an_upgrade_where_there_is_no_websocket_is_a_normal_request(site: Site) -> None:
     wire = site.socket()
     upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    answer = wire.ask(get("/static/page.js", upgrade))
+    answer = wire.ask(get("/static/chat.js", upgrade))
     assert statuses(answer) == [200]
     assert b"upgrade" not in answer.partition(b"\r\n\r\n")[0].lower()
     assert statuses(wire.ask(NONE)) == [404]

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from wsd.config import Page
 from wsd.protocol.http import Request, RequestParser
 from wsd.transports.pages import LANGUAGES, Pages
 
@@ -37,7 +38,8 @@ def split(data: bytes) -> tuple[int, dict[str, str], bytes]:
 
 def page(pages: Pages, room: str = "lobby", title: str = "wsd", language: str = "auto",
          **headers: str) -> tuple[dict[str, str], str]:  # fmt: skip
-    status, found, body = split(pages.page(request("/", **headers), room, title, language, 1000))
+    settings = Page(title=title, language=language)
+    status, found, body = split(pages.page(request("/", **headers), room, settings, 1000))
     assert status == 200
     assert int(found["content-length"]) == len(body)
     return found, body.decode()
@@ -52,17 +54,12 @@ def page(pages: Pages, room: str = "lobby", title: str = "wsd", language: str = 
 def test_language(pages: Pages, accepted: str, language: str) -> None:
     headers, body = page(pages, Accept_Language=accepted)
     assert headers["content-language"] == language
-    assert f'<html lang="{language}">' in body
+    assert f'<html lang="{language}" dir="ltr">' in body
     assert headers["vary"] == "Accept-Language"
 
 
 def test_a_language_that_is_configured(pages: Pages) -> None:
     assert page(pages, language="zh-CN", Accept_Language="en")[0]["content-language"] == "zh-CN"
-
-
-def test_languages_have_the_same_words(pages: Pages) -> None:
-    words = [pages._words[language] for language in LANGUAGES]
-    assert words[0].keys() == words[1].keys()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +102,10 @@ def test_policy(pages: Pages) -> None:
 
 
 def test_head(pages: Pages) -> None:
-    get = pages.page(request("/"), "lobby", "wsd", "en", 1000)
-    head = pages.page(request("/", "HEAD"), "lobby", "wsd", "en", 1000)
+    get = pages.page(request("/"), "lobby", Page(), 1000)
+    head = pages.page(request("/", "HEAD"), "lobby", Page(), 1000)
     assert head == get[: get.index(b"\r\n\r\n") + 4]
-    asset = pages.static(request("/static/page.js", "HEAD"))
+    asset = pages.static(request("/static/chat.js", "HEAD"))
     assert asset.endswith(b"\r\n\r\n")
 
 
@@ -126,7 +123,7 @@ def test_every_file_of_the_page_is_there(pages: Pages) -> None:
 
 @pytest.mark.parametrize(
     ("name", "type_"),
-    [("page.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8"),
+    [("chat.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8"),
      ("icon.svg", "image/svg+xml"), ("lang/en.json", "application/json"),
      ("lang/zh-CN.json", "application/json")],
 )  # fmt: skip
@@ -146,21 +143,19 @@ def test_assets(pages: Pages, name: str, type_: str) -> None:
 
 
 def test_etags(pages: Pages) -> None:
-    _, headers, _ = split(pages.static(request("/static/page.js")))
+    _, headers, _ = split(pages.static(request("/static/chat.js")))
     tag = headers["etag"]
     for asked in (tag, f"W/{tag}", f'"x", {tag}'):
-        status, again, body = split(pages.static(request("/static/page.js", If_None_Match=asked)))
+        status, again, body = split(pages.static(request("/static/chat.js", If_None_Match=asked)))
         assert (status, body, again["etag"]) == (304, b"", tag)
-    assert split(pages.static(request("/static/page.js", If_None_Match='"x"')))[0] == 200
-    _, headers, _ = split(pages.static(request("/static/page.js?v=1")))
-    assert "immutable" in headers["cache-control"]
+    assert split(pages.static(request("/static/chat.js", If_None_Match='"x"')))[0] == 200
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/", "/static/none.js", "/static/lang", "/static/lang/", "/static/PAGE.JS",
-     "/static//page.js", "/static/page.js/", "/static/static/page.js", "/static/lang/de.json",
-     "/static/%E2%80%A6", "/static/__init__.py", "/static/page.js%20"],
+    ["/static/", "/static/none.js", "/static/lang", "/static/lang/", "/static/CHAT.JS",
+     "/static//chat.js", "/static/chat.js/", "/static/static/chat.js", "/static/lang/de.json",
+     "/static/%E2%80%A6", "/static/__init__.py", "/static/chat.js%20"],
 )  # fmt: skip
 def test_what_is_not_there(pages: Pages, path: str) -> None:
     status, headers, _ = split(pages.static(request(path)))
@@ -168,7 +163,38 @@ def test_what_is_not_there(pages: Pages, path: str) -> None:
     assert headers["content-type"].startswith("text/plain")
 
 
-def test_words_are_json(pages: Pages) -> None:
-    for language in LANGUAGES:
-        _, _, body = split(pages.static(request(f"/static/lang/{language}.json")))
-        assert json.loads(body) == pages._words[language]
+def test_a_version_of_a_file(pages: Pages) -> None:
+    version = pages.assets.version
+    status, headers, body = split(pages.static(request(f"/static/{version}/box.js")))
+    assert status == 200
+    assert "immutable" in headers["cache-control"]
+    assert b"/**" not in body
+    # A page from before an update gets today's file, and does not keep it.
+    _, headers, again = split(pages.static(request("/static/0123456789/box.js")))
+    assert headers["cache-control"] == "no-cache"
+    assert again == body
+    assert split(pages.static(request(f"/static/{version}/none.js")))[0] == 404
+    assert split(pages.static(request("/static/v1/box.js")))[0] == 404
+
+
+def test_pages_of_other_sites_may_use_the_files(pages: Pages) -> None:
+    for answer in (
+        pages.static(request("/static/client.js", Origin="https://shop.example")),
+        pages.loader(request("/wsd.js"), 1000),
+    ):
+        _, headers, _ = split(answer)
+        assert headers["access-control-allow-origin"] == "*"
+        assert headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+def test_the_loader_knows_its_daemon(pages: Pages) -> None:
+    status, headers, body = split(pages.loader(request("/wsd.js"), 77))
+    assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    about = json.loads(re.findall(r"\}\)\((.*)\);?$", body.decode().strip())[0])
+    assert (about["version"], about["limit"]) == (pages.assets.version, 77)
+    assert set(about["languages"]) == set(about["open"]) == set(LANGUAGES)
+    assert int(re.findall(r"max-age=(\d+)", headers["cache-control"])[0]) <= 3600
+    tag = headers["etag"]
+    assert split(pages.loader(request("/wsd.js", If_None_Match=tag), 77))[0] == 304
+    # Settings are reloaded while it runs.
+    assert split(pages.loader(request("/wsd.js", If_None_Match=tag), 78))[0] == 200

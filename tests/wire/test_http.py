@@ -117,7 +117,7 @@ def test_nothing_else_is_there(raw, path):
 
 def test_head_is_get_without_a_body(raw):
     one = raw()
-    for path, status in (("/", 200), ("/static/page.js", 200), ("/nothing", 404)):
+    for path, status in (("/", 200), ("/static/chat.js", 200), ("/nothing", 404)):
         head = one.get(path, method="HEAD")
         get = one.get(path)
         assert (head.status, get.status) == (status, status)
@@ -136,7 +136,7 @@ def test_other_methods_are_told_which_there_are(raw, method):
 
 
 def test_curl_keeps_one_connection_for_three_files(shared):
-    urls = [shared.url, f"{shared.url}static/page.js", f"{shared.url}nothing"]
+    urls = [shared.url, f"{shared.url}static/chat.js", f"{shared.url}nothing"]
     words = [word for url in urls for word in ("-o", "/dev/null", url)]
     done = curl("-w", "%{http_code} %{num_connects}\n", *words)
     assert done.stdout.split("\n")[:3] == ["200 1", "200 0", "404 0"]
@@ -150,13 +150,13 @@ def test_http_1_0_is_answered_and_closed(raw):
 
 def test_connection_close_is_obeyed(raw):
     one = raw()
-    answer = one.get("/static/page.js", "Connection: close\r\n")
+    answer = one.get("/static/chat.js", "Connection: close\r\n")
     assert answer.headers["connection"] == "close"
     assert one.rest() == b""
 
 
 def test_fifty_requests_in_one_segment_are_answered_in_order(raw):  # HP-30
-    paths = [("/static/page.js", "/nothing", "/")[n % 3] for n in range(50)]
+    paths = [("/static/chat.js", "/nothing", "/")[n % 3] for n in range(50)]
     one = raw().send(b"".join(f"GET {p} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for p in paths))
     answers = [one.answer() for _ in paths]
     assert [a.status for a in answers] == [(200, 404, 200)[n % 3] for n in range(50)]
@@ -164,7 +164,7 @@ def test_fifty_requests_in_one_segment_are_answered_in_order(raw):  # HP-30
 
 def test_a_bad_request_behind_a_good_one(raw):  # HP-30
     one = raw().send(
-        b"GET /static/page.js HTTP/1.1\r\nHost: a\r\n\r\n"
+        b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n"
         b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"
         b"GET /canary HTTP/1.1\r\nHost: a\r\n\r\n"
     )
@@ -204,7 +204,7 @@ def test_a_refusal_arrives_although_the_client_sent_more(raw):  # A.5
 @pytest.mark.parametrize("cut", [False, True])
 def test_what_is_no_request_is_refused_and_nothing_behind_it_served(raw, bad, cut):  # R400
     one = raw()
-    whole = bad + b"GET /static/page.js HTTP/1.1\r\nHost: a\r\n\r\n"
+    whole = bad + b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n"
     if cut:
         one.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for at in range(min(len(bad), 60)):
@@ -225,7 +225,7 @@ def test_a_reader_who_asks_and_never_reads_costs_bounded_memory(make_daemon):
     before = rss_mib(worker)
     with Raw((daemon.host, daemon.port), receive_buffer=4096) as one:
         one.sock.setblocking(False)
-        request = b"GET /static/page.js HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+        request = b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
         deadline = time.monotonic() + 2
         sent = 0
         while time.monotonic() < deadline and sent < 4_000_000:
@@ -331,7 +331,7 @@ def test_without_an_upgrade_it_is_asked_for(raw, path):  # HS-01
     ({"Host": ""}, 400),
 ])  # fmt: skip
 def test_handshakes_that_are_none(raw, replace, status):  # HS-01, HS-02
-    one = upgrade(raw, **replace).send(b"GET /static/page.js HTTP/1.1\r\nHost: a\r\n\r\n")
+    one = upgrade(raw, **replace).send(b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n")
     answer = one.answer()
     assert answer.status == status
     assert answer.headers["connection"] != "Upgrade"

@@ -1,52 +1,30 @@
-"""What browsers get from ``wsd/web``: the chat page and its files, read once at start."""
+"""What browsers get: the chat page, the page without script, and the script for other sites."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
-import mimetypes
-from collections.abc import Iterator
 from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 
+from wsd.config import LANGUAGES, Page
 from wsd.protocol.http import Headers, Request, response
+from wsd.transports.assets import SAFE, TYPES, Asset, Assets, make_asset, send
 
-LANGUAGES = ("en", "zh-CN")
-
-_TYPES = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".html": "text/html; charset=utf-8",
-}
-_SAFE = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
-
-
-_FOREVER = "public, max-age=31536000, immutable"
-
-
-class Asset(NamedTuple):
-    type: str
-    tag: str
-    body: bytes
-    packed: bytes
+_LOADER_AGE = "public, max-age=300"
+"""A site's visitors see an update after this many seconds at the latest."""
 
 
 class Pages:
-    """Raises jinja2.TemplateError and OSError if the files of the package are incomplete."""
+    """Raises jinja2.TemplateError, OSError or ValueError if the package is damaged."""
 
     def __init__(self) -> None:
         root = files("wsd") / "web"
-        self._assets = {name: _asset(name, file) for name, file in _walk(root, "")}
-        everything = "".join(asset.tag for asset in self._assets.values())
-        self._version = hashlib.sha256(everything.encode()).hexdigest()[:10]
+        self.assets = Assets(root)
+        self._loader: tuple[int, Asset] | None = None
         self._words = {
-            language: json.loads(self._assets[f"lang/{language}.json"].body)
+            language: json.loads(self.assets.text(f"lang/{language}.json"))
             for language in LANGUAGES
         }
         environment = jinja2.Environment(
@@ -58,49 +36,46 @@ class Pages:
 
     def static(self, request: Request) -> bytes:
         """The answer to a request for ``/static/NAME``."""
-        asset = self._assets.get(request.path.removeprefix("/static/"))
-        if asset is None:
-            return not_found(request)
-        headers = [
-            ("Content-Type", asset.type),
-            ("ETag", asset.tag),
-            ("Vary", "Accept-Encoding"),
-            # What is asked for with its version never changes.
-            ("Cache-Control", _FOREVER if "v" in request.query else "no-cache"),
-            *_SAFE,
-        ]
-        if asset.tag in request.header("if-none-match"):
-            return response(304, headers, keep_alive=request.keep_alive)
-        body = asset.body
-        if "gzip" in request.header("accept-encoding"):
-            headers.append(("Content-Encoding", "gzip"))
-            body = asset.packed
-        return _answer(request, headers, body)
+        return self.assets.answer(request) or not_found(request)
 
-    def page(
-        self, request: Request, room: str, title: str, language: str, text_limit: int
-    ) -> bytes:
+    def loader(self, request: Request, text_limit: int) -> bytes:
+        """The script that other sites name, with what it needs to know of this daemon."""
+        if self._loader is None or self._loader[0] != text_limit:
+            self._loader = text_limit, self._make_loader(text_limit)
+        return send(request, self._loader[1], _LOADER_AGE)
+
+    def _make_loader(self, text_limit: int) -> Asset:
+        about = {
+            "version": self.assets.version,
+            "languages": LANGUAGES,
+            "open": {language: self._words[language]["open_chat"] for language in LANGUAGES},
+            "limit": text_limit,
+        }
+        text = self.assets.text("wsd.js").replace('"@about"', json.dumps(about))
+        return make_asset("wsd.js", text)
+
+    def page(self, request: Request, room: str, settings: Page, text_limit: int) -> bytes:
         """The chat page for ``room``."""
-        language = _language(request, language)
+        language = _language(request, settings.language)
         html = self._page.render(
-            title=title,
+            title=settings.title,
             room=room,
             lang=language,
+            direction=_direction(language),
             t=self._words[language],
-            version=self._version,
+            version=self.assets.version,
             text_limit=text_limit,
         )
         host = request.header("host", "localhost")
         headers = [
-            ("Content-Type", _TYPES[".html"]),
+            ("Content-Type", TYPES[".html"]),
             ("Content-Language", language),
             ("Cache-Control", "no-cache"),
             ("Vary", "Accept-Language"),
             ("Content-Security-Policy", _policy(host)),
-            *_SAFE,
+            *SAFE,
         ]
         return _answer(request, headers, html.encode())
-
 
     def words(self, request: Request, language: str) -> dict[str, str]:
         """Texts of the interface in the language of the page that ``request`` asks for."""
@@ -113,20 +88,24 @@ class Pages:
         """The page without script; ``values`` are what ``plain.html`` names."""
         language = _language(request, language)
         html = self._plain.render(
-            lang=language, t=self._words[language], version=self._version, **values
+            lang=language,
+            direction=_direction(language),
+            t=self._words[language],
+            version=self.assets.version,
+            **values,
         )
         headers = [
             *headers,
-            ("Content-Type", _TYPES[".html"]),
+            ("Content-Type", TYPES[".html"]),
             ("Content-Language", language),
             ("Content-Security-Policy", _PLAIN_POLICY),
-            *_SAFE,
+            *SAFE,
         ]
         return _answer(request, headers, html.encode(), status)
 
 
 def not_found(request: Request) -> bytes:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), *_SAFE]
+    headers = [("Content-Type", "text/plain; charset=utf-8"), *SAFE]
     return _answer(request, headers, b"There is nothing here.\n", 404)
 
 
@@ -157,24 +136,28 @@ def _language(request: Request, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     for part in request.header("accept-language").lower().split(",")[:20]:
-        primary = part.partition(";")[0].strip().partition("-")[0]
-        for language in LANGUAGES:
-            if language.lower().partition("-")[0] == primary:
-                return language
+        found = match_language(part.partition(";")[0].strip())
+        if found:
+            return found
     return LANGUAGES[0]
 
 
-def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _walk(entry, f"{prefix}{entry.name}/")
-        elif "." + entry.name.rpartition(".")[2] in _TYPES and not entry.name.endswith(".html"):
-            yield prefix + entry.name, entry
+# Where the script differs, the country or the script of a tag decides.
+_TRADITIONAL = ("zh-tw", "zh-hk", "zh-mo", "zh-hant")
 
 
-def _asset(name: str, file: Traversable) -> Asset:
-    body = file.read_bytes()
-    ending = "." + name.rpartition(".")[2]
-    type_ = _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    return Asset(type_, tag, body, gzip.compress(body, 9, mtime=0))
+def match_language(tag: str) -> str | None:
+    """The language of ours that a reader of ``tag`` (RFC 5646, in lower case) reads best."""
+    if tag.startswith("zh"):
+        tag = "zh-tw" if tag.startswith(_TRADITIONAL) else "zh-cn"
+    for language in LANGUAGES:
+        if language.lower() == tag:
+            return language
+    for language in LANGUAGES:
+        if language.lower().partition("-")[0] == tag.partition("-")[0]:
+            return language
+    return None
+
+
+def _direction(language: str) -> str:
+    return "rtl" if language == "ar" else "ltr"

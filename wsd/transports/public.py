@@ -68,6 +68,8 @@ class PublicRouter:
             return self._page(request, path.removeprefix("/r/"))
         if path.startswith("/static/"):
             return self._context.pages.static(request)
+        if path == "/wsd.js":
+            return self._context.pages.loader(request, self._context.settings.limits.text)
         if path == "/favicon.ico":
             request.path = "/static/icon.svg"
             return self._context.pages.static(request)
@@ -80,9 +82,7 @@ class PublicRouter:
         except Refuse:
             return not_found(request)
         limit = settings.for_room(room).limits.text
-        return self._context.pages.page(
-            request, room, settings.page.title, settings.page.language, limit
-        )
+        return self._context.pages.page(request, room, settings.page, limit)
 
     def _upgrade(self, client: HttpClient, request: Request) -> None:
         """From HTTP to WebSocket, in the dialect that path and subprotocol ask for."""

@@ -1,72 +1,61 @@
-// The list of messages: what is shown, in order, and where the reader is in it.
+// The list of messages: which are shown, and in which order.
 //
-// Three boxes under each other. `past` holds what was loaded, `live` what came while the page looked
+// Three boxes under each other. `past` holds what was loaded, `live` what came while the reader looked
 // on, `pending` what is not confirmed yet. Only `live` is a live region: a screen reader announces
 // each message that is added there, once, and never the history.
+//
+// The list is a window on the room: at most MAX_NODES elements of it. Who follows the end loses the
+// oldest, who reads further up keeps them and loses the newest (`joinsEnd` is false then); history.js
+// brings back either.
 
-import { isSameDay, button, linked, make, paintSeal } from "./words.js";
+import { make, perFrame } from "./dom.js";
+import { itemOf, MessageView } from "./message.js";
+import { Follower } from "./scroll.js";
+import { isSameDay } from "./words.js";
 
 const MAX_NODES = 500;
 const GROUP_S = 300;          // messages of one guest closer than this stand together
-const AT_END_PX = 48;
+const DRAWING_MS = 8;         // of a frame; what comes faster waits for the next one
 
 /**
  * @typedef {import("./client.js").Message} Message
- * @typedef {import("./client.js").OutboxItem} OutboxItem
+ * @typedef {import("./message.js").Item} Item
  * @typedef {import("./words.js").Words} Words
  *
- * @typedef {object} Item
- * @property {number} seq
- * @property {string} uid
- * @property {string} name
- * @property {number} time
- * @property {string} text
- * @property {boolean} own
- * @property {boolean} edited
- * @property {boolean} deleted
- * @property {boolean} editing
- * @property {HTMLElement} element
- * @property {HTMLElement|null} day   the day separator before it
- *
  * @typedef {object} Hooks
- * @property {(seq: number, text: string) => Promise<unknown>} edit
- * @property {(seq: number) => Promise<unknown>} remove
- * @property {(error: any) => void} failed    an edit or delete was refused
- * @property {(cid: string) => void} retry
- * @property {(cid: string) => void} discard
- * @property {(cid: string) => void} takeBack
- * @property {(item: OutboxItem) => string} reason   why an outbox item failed
- * @property {(element: HTMLElement) => void} doneEditing   where the focus was may be gone
- * @property {(below: number, atEnd: boolean) => void} moved
+ * @property {(below: number, atEnd: boolean) => void} moved   the reader, or the end
+ * @property {(seq: number) => void} goTo     a quote was pressed
+ * @property {(uid: string) => boolean} isIgnored
  */
 
 export class MessageList {
-  /** @param {Words} words @param {Hooks} hooks */
-  constructor(words, hooks) {
+  /**
+   * @param {import("./frame.js").Frame} frame
+   * @param {Words} words
+   * @param {import("./text.js").Mentions} mentions
+   * @param {Hooks} hooks
+   */
+  constructor(frame, words, mentions, hooks) {
     this.words = words;
     this.hooks = hooks;
-    this.scroller = /** @type {HTMLElement} */ (document.getElementById("log"));
-    this.past = /** @type {HTMLElement} */ (document.getElementById("past"));
-    this.live = /** @type {HTMLElement} */ (document.getElementById("live"));
-    this.pendingBox = /** @type {HTMLElement} */ (document.getElementById("pending"));
+    this.scroller = frame.part("log");
+    this.past = frame.part("past");
+    this.live = frame.part("live");
+    this.view = new MessageView(words, mentions, (seq) => this.bySeq.get(seq), hooks.goTo);
+    this.follower = new Follower(this.scroller, [this.past, this.live, frame.part("pending")], hooks.moved);
     /** @type {Item[]} by seq */
     this.items = [];
     /** @type {Map<number, Item>} */
     this.bySeq = new Map();
-    /** @type {Map<string, HTMLElement>} cid to element */
-    this.pending = new Map();
+    /** @type {{item: Item, box: HTMLElement, isNew: boolean}[]} the last of `items`, without elements as yet */
+    this.undrawn = [];
+    this.joinsEnd = true;
+    this.newest = 0;            // seq of the last message known to be there
+    this.trimmed = false;       // whether older ones were dropped since the flag was last cleared
     /** @type {HTMLElement|null} */
     this.newDivider = null;
-    this.trimmed = false;       // whether older ones were dropped since the flag was last cleared
-
-    this.following = true;
-    this.below = 0;             // came while the reader was further up
-    this.lastTop = 0;
-    this.settling = false;
-    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const resized = new ResizeObserver(() => { if (this.following) this.#settleNow(); });
-    resized.observe(this.scroller);
-    for (const box of [this.past, this.live, this.pendingBox]) resized.observe(box);
+    /** @type {HTMLElement} where additions go */
+    this.target = this.past;
   }
 
   // ---------------------------------------------------------------- adding
@@ -76,41 +65,78 @@ export class MessageList {
     this.past.replaceChildren();
     this.live.replaceChildren();
     this.items = [];
+    this.undrawn = [];
     this.bySeq.clear();
     this.newDivider = null;
-    this.following = true;
-    this.#count(0);
+    this.joinsEnd = true;
+    this.follower.following = true;
+    this.follower.count(0);
   }
 
   /** From here on additions are the past, until {@link lookOn}. */
   lookBack() {
+    this.#drawAll();
     this.past.append(...this.live.childNodes);
     this.target = this.past;
   }
 
   lookOn() { this.target = this.live; }
 
-  target = /** @type {HTMLElement|null} */ (null);
+  /**
+   * Adds the newest message, unless the window ends before it.
+   * @param {Message} message
+   * @param {{own: boolean, isNew: boolean}} how `isNew`: begins what the reader has not seen
+   */
+  add(message, { own, isNew }) {
+    if (this.bySeq.has(message.seq)) return;
+    this.newest = Math.max(this.newest, message.seq);
+    const { follower } = this;
+    if (!follower.following && this.#size() >= MAX_NODES) this.joinsEnd = false;
+    const ignored = this.hooks.isIgnored(message.uid);
+    if (!follower.following && !own && !ignored) follower.count(follower.below + 1);
+    if (this.joinsEnd) this.#append(itemOf(message, own), this.target, isNew);
+  }
 
   /**
-   * Adds the newest message.
-   * @param {Message} message
-   * @param {{own: boolean, cid?: string, isNew: boolean}} how `isNew`: begins what the reader has not seen
+   * Adds messages that come after the last one, when the window does not reach the end.
+   * @param {Message[]} messages oldest first
+   * @param {string} ownUid
    */
-  add(message, { own, cid, isNew }) {
-    if (this.bySeq.has(message.seq)) return;
-    if (cid !== undefined) this.dropPending(cid);
-    const item = this.#item(message, own);
-    const target = this.target ?? this.past;
-    if (isNew) this.#markNew(target);
+  append(messages, ownUid) {
+    const last = this.lastSeq;
+    for (const message of messages) {
+      if (message.seq > last) this.#append(itemOf(message, message.uid === ownUid), this.past, false);
+    }
+  }
+
+  /** @param {Item} item @param {HTMLElement} box @param {boolean} isNew */
+  #append(item, box, isNew) {
     this.items.push(item);
     this.bySeq.set(item.seq, item);
-    this.#place(item, this.items.at(-2), target);
-    if (isNew) item.element.classList.remove("joined");    // below "New", name the guest again
-    target.append(item.element);
-    if (!this.following && !own) this.#count(this.below + 1);
-    if (this.following) this.#trim();
-    this.#settle();
+    this.undrawn.push({ item, box, isNew });
+    this.#trim();
+    this.drawSoon();
+  }
+
+  drawSoon = perFrame(() => {
+    const until = performance.now() + DRAWING_MS;
+    while (this.undrawn.length && performance.now() < until) this.#drawNext();
+    this.#trim();
+    this.follower.settle();
+    if (this.undrawn.length) this.drawSoon();
+  });
+
+  #drawAll() { while (this.undrawn.length) this.#drawNext(); }
+
+  #drawNext() {
+    const next = this.undrawn.shift();
+    if (!next) return;
+    const { item, box, isNew } = next;
+    if (isNew) this.#markNew(box);
+    const element = this.view.draw(item);
+    this.#place(item, this.items[this.items.length - this.undrawn.length - 2], box, null);
+    if (isNew) element.classList.remove("joined");    // below "New", name the guest again
+    box.append(element);
   }
 
   /**
@@ -119,29 +145,41 @@ export class MessageList {
    * @param {string} ownUid
    */
   prepend(messages, ownUid) {
-    const items = messages.filter((message) => !this.bySeq.has(message.seq)).map((message) => this.#item(message, message.uid === ownUid));
+    const items = messages.filter((message) => !this.bySeq.has(message.seq)).map((message) => itemOf(message, message.uid === ownUid));
     if (!items.length) return;
+    this.#drawAll();
     const first = this.items[0];
-    const heightBefore = this.scroller.scrollHeight;
-    const fragment = document.createDocumentFragment();
-    items.forEach((item, i) => {
-      this.bySeq.set(item.seq, item);
-      this.#place(item, items[i - 1], fragment);
-      fragment.append(item.element);
+    for (const item of items) this.bySeq.set(item.seq, item);
+    this.follower.keepView(() => {
+      const fragment = document.createDocumentFragment();
+      items.forEach((item, i) => {
+        const element = this.view.draw(item);
+        this.#place(item, items[i - 1], fragment, null);
+        fragment.append(element);
+      });
+      first?.day?.remove();
+      if (first) first.day = null;
+      this.past.prepend(fragment);
+      if (first?.element) this.#place(first, items.at(-1), first.element.parentElement ?? this.past, first.element);
+      this.#fillQuotes(items);
     });
-    if (first) {
-      first.day?.remove();
-      first.day = null;
-    }
-    this.past.prepend(fragment);
-    if (first) this.#place(first, items.at(-1), first.element.parentElement ?? this.past, first.element);
     this.items.unshift(...items);
-    this.lastTop = this.scroller.scrollTop += this.scroller.scrollHeight - heightBefore;
+    this.#trimEnd();
+  }
+
+  // A message that was only a number to its answers is known now.
+  /** @param {Item[]} items */
+  #fillQuotes(items) {
+    for (const { seq } of items) {
+      for (const quote of this.scroller.querySelectorAll(`.quote[data-of="${seq}"]`)) quote.replaceWith(this.view.quote(seq));
+    }
   }
 
   // Puts the day separator before an item, if it needs one, and joins it to the one before it.
-  /** @param {Item} item @param {Item|undefined} before @param {Node} box @param {Node|null} [at] */
-  #place(item, before, box, at = null) {
+  /** @param {Item} item @param {Item|undefined} before @param {Node} box @param {Node|null} at */
+  #place(item, before, box, at) {
+    const { element } = item;
+    if (!element) return;
     const day = new Date(item.time * 1000);
     const newDay = !before || !isSameDay(day, new Date(before.time * 1000));
     if (newDay) {
@@ -149,7 +187,8 @@ export class MessageList {
       box.insertBefore(item.day, at);
     }
     const joined = !newDay && before.uid === item.uid && before.name === item.name && item.time - before.time < GROUP_S;
-    item.element.classList.toggle("joined", joined);
+    element.classList.toggle("joined", joined);
+    element.classList.toggle("ignored", !item.own && this.hooks.isIgnored(item.uid));
   }
 
   /** @param {HTMLElement} box */
@@ -164,18 +203,38 @@ export class MessageList {
     this.newDivider = null;
   }
 
+  // ---------------------------------------------------------------- at most so many
+
+  #size() { return this.past.childElementCount + this.live.childElementCount + this.undrawn.length; }
+
+  /** Drops the oldest, for a reader who is at the end. */
   #trim() {
-    const surplus = this.items.length - MAX_NODES;
-    if (surplus <= 0) return;
-    for (const item of this.items.splice(0, surplus)) {
-      this.bySeq.delete(item.seq);
-      item.day?.remove();
-      item.element.remove();
-    }
+    if (!this.follower.following || this.#size() <= MAX_NODES) return;
+    while (this.#size() > MAX_NODES) this.#drop(/** @type {Item} */ (this.items.shift()));
     const first = this.items[0];
-    if (!first.day) this.#place(first, undefined, first.element.parentElement ?? this.past, first.element);
+    if (first?.element && !first.day) this.#place(first, undefined, first.element.parentElement ?? this.past, first.element);
     this.trimmed = true;
   }
+
+  /** Drops the newest, for a reader who went back that far. */
+  #trimEnd() {
+    while (this.#size() > MAX_NODES && !this.follower.following) {
+      this.joinsEnd = false;
+      this.#drop(/** @type {Item} */ (this.items.pop()));
+    }
+  }
+
+  /** @param {Item} item */
+  #drop(item) {
+    this.bySeq.delete(item.seq);
+    this.newest = Math.max(this.newest, item.seq);
+    if (this.undrawn[0]?.item === item) this.undrawn.shift();    // the undrawn are the newest
+    else if (!item.element) this.undrawn.pop();
+    item.day?.remove();
+    item.element?.remove();
+  }
+
+  // ---------------------------------------------------------------- changing
 
   /** "Today" becomes "Yesterday" while the page stays open. */
   renameDays() {
@@ -184,69 +243,10 @@ export class MessageList {
     }
   }
 
-  // ---------------------------------------------------------------- one message
-
-  /** @param {Message} message @param {boolean} own @returns {Item} */
-  #item(message, own) {
-    const element = make("article", "message");
-    element.dataset.seq = String(message.seq);
-    element.id = `m${message.seq}`;
-    element.tabIndex = -1;
-    if (own) {
-      element.classList.add("own");
-      element.setAttribute("aria-live", "off");    // who wrote it need not hear it
-    }
-    /** @type {Item} */
-    const item = {
-      seq: message.seq, uid: message.uid, name: message.name, time: message.time, text: message.text ?? "", own,
-      edited: Boolean(message.edited), deleted: Boolean(message.deleted), editing: false, element, day: null,
-    };
-    element.append(...this.#frame(message, own), this.#bubble());
-    this.#fill(item);
-    return item;
-  }
-
-  /** Sign and name. @param {{uid: string, name: string, role?: string}} author @param {boolean} own */
-  #frame({ uid, name, role }, own) {
-    const seal = make("span", "seal");
-    seal.setAttribute("aria-hidden", "true");
-    paintSeal(seal, uid, name);
-    const who = make("p", "who", make("bdi", "name", own ? this.words.say("you") : name));
-    who.style.setProperty("--hue", seal.style.getPropertyValue("--hue"));
-    const roleKey = `role_${role}`;
-    if (role && role !== "guest" && this.words.has(roleKey)) who.append(" ", make("span", "role", this.words.say(roleKey)));
-    return [seal, who];
-  }
-
-  #bubble() {
-    const text = make("div", "text");
-    text.dir = "auto";
-    return make("div", "bubble", text, make("span", "foot"));
-  }
-
-  /** Shows the item as it is now. @param {Item} item */
-  #fill(item) {
-    const { words } = this;
-    const { element } = item;
-    element.classList.toggle("deleted", item.deleted);
-    const text = /** @type {HTMLElement} */ (element.querySelector(".text"));
-    if (item.deleted) text.replaceChildren(words.say("deleted"));
-    else text.replaceChildren(linked(item.text));
-    const foot = /** @type {HTMLElement} */ (element.querySelector(".foot"));
-    foot.replaceChildren();
-    if (item.edited && !item.deleted) foot.append(make("span", "edited", words.say("edited")), " ");
-    foot.append(this.#time(item.time));
-    element.querySelector(".actions")?.remove();
-    if (item.own && !item.deleted) element.append(this.#actions(item));
-  }
-
-  /** @param {number} seconds */
-  #time(seconds) {
-    const at = new Date(seconds * 1000);
-    const time = make("time", "", this.words.clock.format(at));
-    time.dateTime = at.toISOString();
-    time.title = this.words.fullTime.format(at);
-    return time;
+  /** Somebody is ignored, or no longer. */
+  regroup() {
+    for (const item of this.items) item.element?.classList.toggle("ignored", !item.own && this.hooks.isIgnored(item.uid));
+    this.follower.settle();
   }
 
   /** @param {number} seq @param {string} text */
@@ -255,234 +255,38 @@ export class MessageList {
     if (!item || item.deleted) return;
     item.text = text;
     item.edited = true;
-    if (!item.editing) this.#keepingView(item, () => this.#fill(item));
+    if (!item.editing) this.redraw(item);
   }
 
-  /** @param {number} seq */
+  /** @param {number} seq @returns {Item|undefined} */
   remove(seq) {
     const item = this.bySeq.get(seq);
-    if (!item) return;
-    const hadFocus = item.element.contains(document.activeElement);
+    if (!item) return undefined;
     item.deleted = true;
     item.text = "";
-    this.#keepingView(item, () => { this.#closeEditor(item); this.#fill(item); });
-    if (hadFocus) this.hooks.doneEditing(item.element);
+    this.redraw(item);
+    return item;
   }
 
-  // A change above the reader must not move what is read.
-  /** @param {Item} item @param {() => void} change */
-  #keepingView(item, change) {
-    const above = item.element.getBoundingClientRect().bottom < this.scroller.getBoundingClientRect().top;
-    const before = this.scroller.scrollHeight;
-    change();
-    if (above) this.lastTop = this.scroller.scrollTop += this.scroller.scrollHeight - before;
-    this.#settle();
+  /** A change above the reader must not move what is read. @param {Item} item */
+  redraw(item) {
+    const { element } = item;
+    if (!element) return;
+    const change = () => this.view.fill(item);
+    if (this.follower.isAbove(element)) this.follower.keepView(change);
+    else change();
+    this.#fillQuotes([item]);
+    this.follower.settle();
   }
 
-  // ---------------------------------------------------------------- own messages: edit, delete
-
-  /** @param {Item} item */
-  #actions(item) {
-    const { words } = this;
-    const box = make("div", "actions");
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", words.say("actions_label"));
-    const offer = () => {
-      box.classList.remove("asking");
-      box.replaceChildren(
-        button(words.say("edit_button"), "", () => this.startEditing(item)),
-        button(words.say("delete_button"), "", ask),
-      );
-    };
-    const ask = () => {
-      const keep = button(words.say("delete_keep"), "", () => {
-        offer();
-        /** @type {HTMLElement} */ (box.lastElementChild).focus();
-      });
-      const confirm = button(words.say("delete_button"), "danger", () => {
-        confirm.disabled = true;
-        this.hooks.remove(item.seq).catch((error) => { offer(); this.hooks.failed(error); });
-      });
-      const question = make("span", "", words.say("delete_question"));
-      question.id = `ask${item.seq}`;
-      confirm.setAttribute("aria-describedby", question.id);
-      keep.setAttribute("aria-describedby", question.id);
-      box.classList.add("asking");
-      box.replaceChildren(question, confirm, keep);
-      keep.focus({ preventScroll: true });
-      box.scrollIntoView({ block: "nearest" });
-    };
-    box.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !box.classList.contains("asking")) return;
-      event.stopPropagation();
-      offer();
-      /** @type {HTMLElement} */ (box.lastElementChild).focus();
-    });
-    offer();
-    // Where nothing hovers, touching the bubble shows the buttons.
-    const bubble = /** @type {HTMLElement} */ (item.element.querySelector(".bubble"));
-    bubble.onclick = (event) => {
-      if (event.target instanceof Element && event.target.closest("a, button, textarea")) return;
-      if (getSelection()?.isCollapsed === false) return;
-      for (const other of this.scroller.querySelectorAll(".message.open")) if (other !== item.element) other.classList.remove("open");
-      item.element.classList.toggle("open");
-      this.#settle();
-    };
-    return box;
-  }
+  get lastSeq() { return this.items.at(-1)?.seq ?? 0; }
 
   /** The last own message that can still be edited. */
-  lastOwn() { return this.items.findLast((item) => item.own && !item.deleted); }
+  lastOwn() { return this.items.findLast((item) => item.own && !item.deleted && item.element); }
 
-  /** @param {Item} item */
-  startEditing(item) {
-    if (item.editing || item.deleted) return;
-    item.editing = true;
-    const { words } = this;
-    const area = make("textarea");
-    area.rows = 1;
-    area.value = item.text;
-    area.dir = "auto";
-    area.setAttribute("aria-label", words.say("edit_label"));
-    const save = make("button", "small-button primary", words.say("save"));
-    save.type = "submit";
-    const cancel = button(words.say("cancel"), "small-button", () => this.#stopEditing(item));
-    const form = make("form", "editor", area, make("div", "editor-buttons", save, cancel));
-    const submit = async () => {
-      const text = area.value.trim();
-      if (!text || text === item.text) { this.#stopEditing(item); return; }
-      save.disabled = true;
-      try {
-        await this.hooks.edit(item.seq, text);
-        item.text = text;          // the event follows, or has come already
-        item.edited = true;
-        this.#stopEditing(item);
-      } catch (error) {            // the text stays, for another try
-        save.disabled = false;
-        area.focus();
-        this.hooks.failed(error);
-      }
-    };
-    form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
-    area.addEventListener("input", () => growArea(area));
-    area.addEventListener("keydown", (event) => {
-      if (isComposing(event)) return;
-      if (event.key === "Escape") { event.stopPropagation(); this.#stopEditing(item); }
-      if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); submit(); }
-    });
-    item.element.classList.remove("open");
-    item.element.classList.add("editing");
-    /** @type {HTMLElement} */ (item.element.querySelector(".bubble")).append(form);
-    growArea(area);
-    area.focus();
-    area.setSelectionRange(area.value.length, area.value.length);
-    item.element.scrollIntoView({ block: "nearest" });
+  /** @param {Element|null} element inside a message @returns {Item|undefined} */
+  itemAt(element) {
+    const message = /** @type {HTMLElement|null|undefined} */ (element?.closest(".message[data-seq]"));
+    return message ? this.bySeq.get(Number(message.dataset.seq)) : undefined;
   }
-
-  /** @param {Item} item */
-  #stopEditing(item) {
-    if (!item.editing) return;
-    this.#closeEditor(item);
-    this.#fill(item);
-    this.#settle();
-    this.hooks.doneEditing(item.element);
-  }
-
-  /** @param {Item} item */
-  #closeEditor(item) {
-    item.editing = false;
-    item.element.classList.remove("editing");
-    item.element.querySelector(".editor")?.remove();
-  }
-
-  // ---------------------------------------------------------------- not confirmed yet
-
-  /**
-   * Shows an outbox item, or its new state.
-   * @param {OutboxItem} outboxItem
-   * @param {{uid: string, name: string}} self
-   */
-  showPending(outboxItem, self) {
-    const { words, hooks } = this;
-    const { cid, status } = outboxItem;
-    let element = this.pending.get(cid);
-    if (!element) {
-      element = make("article", "message own pending", ...this.#frame(self, true), this.#bubble());
-      /** @type {HTMLElement} */ (element.querySelector(".text")).append(linked(outboxItem.text));
-      const last = this.items.at(-1);
-      element.classList.toggle("joined", this.pending.size > 0 || Boolean(last?.own && outboxItem.time - last.time < GROUP_S));
-      this.pending.set(cid, element);
-      this.pendingBox.append(element);
-    }
-    const foot = /** @type {HTMLElement} */ (element.querySelector(".foot"));
-    const failed = status === "failed";
-    element.classList.toggle("failed", failed);
-    element.classList.toggle("sending", status === "sent");
-    foot.textContent = failed ? "" : words.say(status === "sent" ? "pending" : "waiting");
-    element.querySelector(".failure")?.remove();
-    if (failed) {
-      element.append(make("div", "failure",
-        make("span", "", words.say("failed_why", { reason: hooks.reason(outboxItem) })),
-        button(words.say("retry"), "link", () => hooks.retry(cid)),
-        button(words.say("take_back"), "link", () => hooks.takeBack(cid)),
-        button(words.say("discard"), "link", () => hooks.discard(cid))));
-    }
-    this.#settle();
-  }
-
-  /** @param {string} cid */
-  dropPending(cid) {
-    this.pending.get(cid)?.remove();
-    this.pending.delete(cid);
-  }
-
-  // ---------------------------------------------------------------- where the reader is
-
-  // Only the reader's own way up ends the following: the list also "scrolls" when it grows, when it
-  // is trimmed and when the keyboard comes up, but then it ends up at the end or does not move up.
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const gap = scrollHeight - scrollTop - clientHeight;
-    if (scrollTop < this.lastTop - 1 && gap > 4) this.following = false;
-    else if (gap <= AT_END_PX) this.following = true;
-    this.lastTop = scrollTop;
-    if (this.following) this.below = 0;
-    this.hooks.moved(this.below, this.following);
-  }
-
-  /** @param {number} below */
-  #count(below) {
-    this.below = below;
-    this.hooks.moved(below, this.following);
-  }
-
-  /** Once per frame, however many messages came: one layout. */
-  #settle() {
-    if (this.settling || !this.following) return;
-    this.settling = true;
-    requestAnimationFrame(() => this.#settleNow());
-  }
-
-  #settleNow() {
-    this.settling = false;
-    if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.lastTop = this.scroller.scrollTop;
-  }
-
-  toEnd() {
-    this.following = true;
-    this.#count(0);
-    this.#settle();
-  }
-}
-
-/** Whether a key belongs to an input method. Safari ends the composition before its Enter, with key code 229. @param {KeyboardEvent} event */
-export function isComposing(event) {
-  return event.isComposing || event.keyCode === 229;
-}
-
-/** A text area as high as its text; the style sheet limits it. @param {HTMLTextAreaElement} area */
-export function growArea(area) {
-  area.style.height = "auto";
-  area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
 }

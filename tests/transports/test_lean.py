@@ -1,0 +1,99 @@
+"""What is cut from browser files changes nothing that they do."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from wsd.transports.lean import bundle, lean, lean_script, lean_style
+
+WEB = Path(str(files("wsd") / "web"))
+NODE = shutil.which("node")
+
+
+@pytest.mark.parametrize(
+    ("text", "small"),
+    [
+        ("a = 1; // one\nb = 2;", "a=1;b=2;"),
+        ("/** @type {X} */ (a).b", "(a).b"),
+        ("a\nb", "a\nb"),
+        ("}\n\n  b", "}\nb"),
+        ("return x", "return x"),
+        ("a + +b - -c", "a+ +b- -c"),
+        ('x = "a  // b"; y = \'/* c */\';', 'x="a  // b";y=\'/* c */\';'),
+        ("x = `a  ${ b + `  // ${c}` }  d`;", "x=`a  ${ b + `  // ${c}` }  d`;"),
+        ("x = a / b / c;", "x=a/b/c;"),
+        ("x = /[/'] \\/ /g;", "x=/[/'] \\/ /g;"),
+        ("f(/'/, 1)", "f(/'/,1)"),
+        ("return / \"/.test(a)", "return/ \"/.test(a)"),
+        ("(a) / 2 // '", "(a)/2"),
+        ("class A { #long = 1; f() { return this.#long; } }", "class A{#a=1;f(){return this.#a;}}"),
+        ("`${this.#long}`; #long", "`${this.#long}`;#long"),
+        ("import { a } from './b.js';", "import{a}from'./b.js';"),
+    ],
+)  # fmt: skip
+def test_scripts(text: str, small: str) -> None:
+    assert lean_script(text) == small
+
+
+def test_styles() -> None:
+    text = "/* x */\n.a  .b > c:focus,\n.d { color: red;\n  width: calc(1px + 2px); }\n"
+    assert lean_style(text) == ".a  .b > c:focus,.d{color:red;width:calc(1px + 2px);}"
+
+
+def test_words() -> None:
+    assert lean("lang/en.json", '{\n  "a": "ä  b"\n}') == '{"a":"ä  b"}'
+
+
+MODULES = {
+    "a.js": 'import {\n  b,\n  D as E,\n} from "./b.js";\nimport { c } from "./sub/c.js";\n'
+    "const own = 3;\nconsole.log(b(), new E().own, c, own);\n",
+    "b.js": 'import { c } from "./sub/c.js";\nconst own = 1;\n'
+    "export function b() { return own + c; }\nexport class D { own = own; }\n",
+    "sub/c.js": 'import { d } from "../d.js";\nexport const c = d * 10;\n',
+    "d.js": "const own = 7;\nconst d = own;\nexport { d };\n",
+}
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_modules_in_one_piece_do_the_same(tmp_path: Path) -> None:
+    for name, text in {**MODULES, "bundle.js": lean_script(bundle(MODULES, "a.js"))}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    said = [run(tmp_path / name) for name in ("a.js", "bundle.js")]
+    assert said == ["71 1 70 3\n"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('import * as b from "./b.js";', "b.js"),
+        ("export default 1;", "export default"),
+        ('import { a } from "./a.js";', "imports itself"),
+    ],
+)
+def test_what_cannot_be_put_into_one_piece(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bundle({"a.js": text, "b.js": "export const b = 1;"}, "a.js")
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@pytest.mark.parametrize("name", sorted(str(p.relative_to(WEB)) for p in WEB.rglob("*.js")))
+def test_every_script_is_still_one(tmp_path: Path, name: str) -> None:
+    kind = "cjs" if name.startswith("wsd") else "mjs"
+    path = tmp_path / f"small.{kind}"
+    path.write_text(lean(name, (WEB / name).read_text()))
+    run("--check", path)
+
+
+def run(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [str(NODE), *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,71 @@
+// Where the reader is in the list: at the end and following what comes, or further up and left in peace.
+
+const AT_END_PX = 48;
+
+export class Follower {
+  /**
+   * @param {HTMLElement} scroller
+   * @param {HTMLElement[]} boxes what grows in it
+   * @param {(below: number, atEnd: boolean) => void} moved
+   */
+  constructor(scroller, boxes, moved) {
+    this.scroller = scroller;
+    this.moved = moved;
+    this.following = true;
+    this.below = 0;             // came while the reader was further up
+    this.lastTop = 0;
+    this.settling = false;
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    const resized = new ResizeObserver(() => { if (this.following) this.#settleNow(); });
+    for (const box of [scroller, ...boxes]) resized.observe(box);
+  }
+
+  // Only the reader's own way up ends the following: the list also "scrolls" when it grows, when it
+  // is trimmed and when the keyboard comes up, but then it ends up at the end or does not move up.
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const gap = scrollHeight - scrollTop - clientHeight;
+    if (scrollTop < this.lastTop - 1 && gap > 4) this.following = false;
+    else if (gap <= AT_END_PX) this.following = true;
+    this.lastTop = scrollTop;
+    if (this.following) this.below = 0;
+    this.moved(this.below, this.following);
+  }
+
+  /** @param {number} below */
+  count(below) {
+    this.below = below;
+    this.moved(below, this.following);
+  }
+
+  /** Goes to the end if the reader follows: once per frame, however many messages came. */
+  settle() {
+    if (this.settling || !this.following) return;
+    this.settling = true;
+    requestAnimationFrame(() => this.#settleNow());
+  }
+
+  #settleNow() {
+    this.settling = false;
+    if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.lastTop = this.scroller.scrollTop;
+  }
+
+  toEnd() {
+    this.following = true;
+    this.count(0);
+    this.settle();
+  }
+
+  /** A change above what the reader looks at: that stays where it is. @param {() => void} change */
+  keepView(change) {
+    const before = this.scroller.scrollHeight;
+    change();
+    this.lastTop = this.scroller.scrollTop += this.scroller.scrollHeight - before;
+  }
+
+  /** Whether an element has gone by at the top. @param {Element} element */
+  isAbove(element) {
+    return element.getBoundingClientRect().bottom < this.scroller.getBoundingClientRect().top;
+  }
+}
