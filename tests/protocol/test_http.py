@@ -47,8 +47,8 @@ def run(pieces: Sequence[bytes], limits: HttpLimits = HttpLimits()) -> list[Any]
     return outcomes
 
 
-def one(data: bytes) -> Request:
-    parser = RequestParser()
+def one(data: bytes, limits: HttpLimits = HttpLimits()) -> Request:  # noqa: B008
+    parser = RequestParser(limits)
     parser.feed(data)
     request = parser.next_request()
     assert request is not None
@@ -315,13 +315,15 @@ def test_hp_63_mutations() -> None:
             assert len(outcome) == 3 or outcome[0] in REASONS
 
 
-def test_hp_51_53_linear() -> None:
+def test_hp_51_52_53_linear() -> None:
     wide = HttpLimits(header_line=1 << 20, header_total=1 << 20, header_count=1 << 20)
     assert_linear(lambda n: run([get(*[b"X: y"] * n)], wide), 2000)
     assert_linear(lambda n: run(bytewise(get(b"X: " + b"y" * n)), wide), 4000)
     assert_linear(lambda n: run([chunked(b"1\r\na\r\n" * n + b"0\r\n\r\n")]), 8000)
     assert_linear(lambda n: run(bytewise(chunked(b"%x\r\n" % n + b"a" * n))), 4000)
     assert_linear(lambda n: run([get(b"X: b" + b" " * n + b"x")], wide), 8000)
+    assert_linear(lambda n: run([get(*[b'Cookie: a="\\\\\\'] * n)], wide), 2000)  # HP-52
+    assert_linear(lambda n: one(get(b"Connection: " + b"a ," * n), wide).tokens("connection"), 4000)
 
 
 # -- responses -------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.clients import LIBRARIES, V1, Peer, connect, why_missing
 from tests.support.daemon import Daemon
+from tests.support.raw import Raw
 
 _rooms = itertools.count()
 
@@ -50,6 +52,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     assert after == pids, "a process of the daemon was replaced while tests only talked"
     assert status == 0
     assert_no_bug_met(daemon)
+
+
+@pytest.fixture
+def raw(shared: Daemon) -> Iterator[Callable[..., Raw]]:
+    """Opens plain sockets to the shared daemon; they are closed when the test ends."""
+    opened: list[Raw] = []
+
+    def make(**options: Any) -> Raw:
+        opened.append(Raw((shared.host, shared.port), **options))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.sock.close()
 
 
 @pytest.fixture

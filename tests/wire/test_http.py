@@ -1,4 +1,4 @@
-"""HTTP as curl and plain sockets see it: the page, refusals, limits, time, proxies, TLS."""
+"""HTTP as curl and plain sockets see it: the page, frames, limits, time, proxies, TLS."""
 
 from __future__ import annotations
 
@@ -12,24 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients import V1, Refused, connect
+from tests.support.clients import V1
 from tests.support.raw import BINARY, CLOSE, PING, TEXT, Raw, command, frame, handshake
 
 WEB = Path(__file__).resolve().parents[2] / "wsd" / "web"
-
-
-@pytest.fixture
-def raw(shared):
-    """Opens plain sockets to the shared daemon."""
-    opened: list[Raw] = []
-
-    def make(**options) -> Raw:
-        opened.append(Raw((shared.host, shared.port), **options))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.sock.close()
 
 
 def curl(*words: str) -> subprocess.CompletedProcess:
@@ -186,38 +172,6 @@ def test_a_refusal_arrives_although_the_client_sent_more(raw):  # A.5
         assert one.rest() == b""
 
 
-@pytest.mark.parametrize("bad", [
-    b"GET / HTTP/1.1\nHost: a\n\n",
-    b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
-    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5_0\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64 + b"\r\n\r\n",
-    b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
-])  # fmt: skip
-@pytest.mark.parametrize("cut", [False, True])
-def test_what_is_no_request_is_refused_and_nothing_behind_it_served(raw, bad, cut):  # R400
-    one = raw()
-    whole = bad + b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n"
-    if cut:
-        one.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for at in range(min(len(bad), 60)):
-            one.send(whole[at : at + 1])
-        one.send(whole[min(len(bad), 60) :])
-    else:
-        one.send(whole)
-    answer = one.answer()
-    assert answer.status in (400, 405, 414, 431, 505), answer
-    assert answer.headers["connection"] == "close"
-    assert one.rest() == b""
-
-
 def test_a_reader_who_asks_and_never_reads_costs_bounded_memory(make_daemon):
     """Answers to pipelined requests wait in memory: past a limit no more may be made."""
     daemon = make_daemon(workers=1)
@@ -292,109 +246,7 @@ def rss_mib(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
-# -- the way to a WebSocket
-
-
-def upgrade(raw, extra: str = "", path: str = "/chat", **replace: str):
-    text = handshake(path, None).decode()
-    for name, value in replace.items():
-        name = name.replace("_", "-")
-        text = re.sub(rf"{name}: .*\r\n", f"{name}: {value}\r\n" if value else "", text)
-    return raw().send(text.replace("\r\n\r\n", f"\r\n{extra}\r\n").encode())
-
-
-def test_accept_value_is_that_of_the_rfc(raw):  # HS-04
-    answer = upgrade(raw).answer()
-    assert answer.status == 101
-    assert answer.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    assert "sec-websocket-protocol" not in answer.headers
-    assert "sec-websocket-extensions" not in answer.headers
-
-
-@pytest.mark.parametrize("path", ["/chat", "/echo", "/chat?room=x"])
-def test_without_an_upgrade_it_is_asked_for(raw, path):  # HS-01
-    answer = raw().get(path)
-    assert answer.status == 426
-    assert answer.headers["upgrade"].lower() == "websocket"
-    assert answer.headers["connection"].lower() in ("close", "upgrade, close", "close, upgrade")
-
-
-@pytest.mark.parametrize(("replace", "status"), [
-    ({"Upgrade": ""}, 426),
-    ({"Connection": "keep-alive"}, 426),
-    ({"Upgrade": "h2c"}, 426),
-    ({"Sec_WebSocket_Version": "8"}, 426),
-    ({"Sec_WebSocket_Version": ""}, 426),
-    ({"Sec_WebSocket_Key": ""}, 400),
-    ({"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ"}, 400),
-    ({"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==x"}, 400),
-    ({"Host": ""}, 400),
-])  # fmt: skip
-def test_handshakes_that_are_none(raw, replace, status):  # HS-01, HS-02
-    one = upgrade(raw, **replace).send(b"GET /static/chat.js HTTP/1.1\r\nHost: a\r\n\r\n")
-    answer = one.answer()
-    assert answer.status == status
-    assert answer.headers["connection"] != "Upgrade"
-    if "Sec_WebSocket_Version" in replace:
-        assert answer.headers["sec-websocket-version"] == "13"
-    assert one.rest() == b"", "something was served behind a refused handshake"  # HP-32
-
-
-def test_an_upgrade_with_a_body_or_another_method_is_refused(raw):  # HP-13, HS-03
-    assert upgrade(raw, "Content-Length: 1\r\n").send(b"x").answer().status == 400
-    one = raw().send(handshake().replace(b"GET", b"POST"))
-    assert one.answer().status == 405
-    one = raw().send(handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))
-    assert one.answer().status in (400, 426)
-
-
-@pytest.mark.parametrize(("origin", "status"), [
-    ("http://wsd.test", 101),
-    ("HTTP://WSD.TEST", 101),
-    ("http://wsd.test:80", 101),
-    ("https://wsd.test", 101),  # behind a proxy that ends TLS
-    ("http://wsd.test:8080", 403),
-    ("http://evil.test", 403),
-    ("http://wsd.test.evil.test", 403),
-    ("http://evilwsd.test", 403),
-    ("http://wsd.test@evil.test", 403),
-    ("http://wsd.test.", 403),
-    ("http://wsd.test/", 403),
-    ("null", 403),
-    ("", 403),
-    ("file://", 403),
-    ("x" * 4000, 403),
-])  # fmt: skip
-@pytest.mark.parametrize("path", ["/chat", "/", "/echo"])
-def test_pages_of_other_sites_may_not_connect(raw, origin, status, path):  # HS-30
-    answer = upgrade(raw, f"Origin: {origin}\r\n", path).answer()
-    assert answer.status == status
-
-
-@pytest.mark.parametrize("path", ["/chat", "/"])
-def test_two_origins_are_one_too_many(raw, path):
-    answer = upgrade(raw, "Origin: http://wsd.test\r\nOrigin: http://evil.test\r\n", path).answer()
-    assert answer.status in (400, 403)
-
-
-def test_listed_origins_beside_the_own_one(make_daemon, library):
-    daemon = make_daemon(origins='["https://a.test", "https://*.b.test"]')
-    own = f"http://127.0.0.1:{daemon.port}"
-    allowed = (own, "https://a.test", "https://x.b.test", "https://x.y.b.test", "https://a.test:443")
-    for origin in allowed:
-        connect(daemon.ws(), "wsd.v1", library=library, origin=origin).close()
-    other_port = f"http://127.0.0.1:{daemon.port + 1}"
-    for origin in (other_port, "http://a.test", "https://b.test", "https://evilb.test"):
-        with pytest.raises(Refused) as refused:
-            connect(daemon.ws(), "wsd.v1", library=library, origin=origin)
-        assert refused.value.status == 403
-
-
-@pytest.mark.parametrize("room", ["a%20b", "%0d%0aSet-Cookie:%20a=b", "a/b", "x" * 65, "."])
-def test_a_room_that_cannot_be(raw, room):
-    answer = raw().send(handshake(f"/chat?room={room}")).answer()
-    assert answer.status == 400
-    assert "set-cookie" not in answer.headers
+# -- frames
 
 
 def test_frames_behind_the_handshake_in_one_segment(raw, room):  # HP-31, WS-28
