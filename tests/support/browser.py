@@ -31,8 +31,13 @@ def open_window(
     dark: bool = False,
     size: tuple[int, int] = (1200, 800),
     script: bool = True,
+    first: str = "",
+    environ: dict[str, str] | None = None,
 ) -> webdriver.Chrome:
-    """A window with a profile of its own, so that its guest is nobody else's."""
+    """A window with a profile of its own, so that its guest is nobody else's.
+
+    ``first`` is JavaScript that runs ahead of the scripts of every page.
+    """
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in _QUIET:
@@ -46,7 +51,9 @@ def open_window(
         prefs["profile.managed_default_content_settings.javascript"] = 2
     options.add_experimental_option("prefs", prefs)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER, env=environ))
+    if first:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": first})
     scheme = "dark" if dark else "light"
     driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",

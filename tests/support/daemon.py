@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +22,8 @@ STOP_S = 20.0
 
 class Daemon:
     """``config`` is YAML text that is added to what every test wants: a free port, two workers,
-    no limits on messages or addresses, and no waiting when it stops."""
+    no limits on messages or addresses, and no waiting when it stops.  ``prefix`` are words ahead of
+    the command, for one that runs it somewhere else."""
 
     BASE: ClassVar[dict[str, str]] = {
         "listen": '["127.0.0.1:0"]',
@@ -31,10 +33,13 @@ class Daemon:
         "drain.spread": "0",
     }
 
-    def __init__(self, directory: Path, config: str = "", **keys: object) -> None:
+    def __init__(
+        self, directory: Path, config: str = "", prefix: Sequence[str] = (), **keys: object
+    ) -> None:
         self.directory = directory
         self.path = directory / "wsd.yaml"
         self.config = config
+        self.prefix = prefix
         self.keys: dict[str, object] = {
             **self.BASE,
             "state": str(directory / "state"),
@@ -68,7 +73,7 @@ class Daemon:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.write_config()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wsd", "run", "-c", str(self.path)],
+            [*self.prefix, sys.executable, "-m", "wsd", "run", "-c", str(self.path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -130,7 +135,7 @@ class Daemon:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http://{self.host}:{self.port}/"
 
     def ws(self, path: str = "/chat") -> str:
         return f"ws://127.0.0.1:{self.port}{path}"

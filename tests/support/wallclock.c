@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,5 +27,11 @@ __attribute__((constructor)) static void open_shift(void) {
 int clock_gettime(clockid_t id, struct timespec *now) {
     int result = syscall(SYS_clock_gettime, id, now);
     if (!result && id == CLOCK_REALTIME && shift) now->tv_sec += *shift;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int result = syscall(SYS_gettimeofday, now, zone);
+    if (!result && shift) now->tv_sec += *shift;
     return result;
 }

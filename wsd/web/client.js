@@ -81,7 +81,7 @@ export class Client extends EventTarget {
    * @param {typeof globalThis.fetch} [options.fetch]
    */
   constructor({
-    url = new URL("..", import.meta.url), rooms, storageKey = "wsd", transports = KINDS,
+    url = import.meta.url.replace(/\/static\/.*$/, "/"), rooms, storageKey = "wsd", transports = KINDS,
     WebSocket = globalThis.WebSocket, fetch = globalThis.fetch,
   }) {
     super();

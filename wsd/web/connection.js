@@ -104,7 +104,8 @@ export class Connection {
   /** @type {Map<number, Request>} */
   #requests = new Map();
 
-  #attempts = 0;
+  #attempts = 0;     // that the next wait follows
+  #failures = 0;     // attempts in vain since the last welcome
   #welcomedAt = 0;
   /** @type {[number, number]|null} the server's wish for the next return, from `bye` */
   #returnWindow = null;
@@ -186,7 +187,7 @@ export class Connection {
   #connect() {
     this.#letGo();
     this.#setState({ status: "connecting" });
-    this.#race.start(this.#attempts === 0);
+    this.#race.start(this.#failures === 0);
   }
 
   /** @param {Transport} transport @param {Frame} welcome */
@@ -195,6 +196,7 @@ export class Connection {
     this.#transport = transport;
     before?.close();
     if (!before) this.#welcomedAt = performance.now();
+    this.#failures = 0;
     this.#returnWindow = null;
     this.#byeCode = 0;
     this.#byeReason = "";
@@ -241,6 +243,7 @@ export class Connection {
   /** @param {number} code @param {string} reason @param {number} [leastMs] to wait */
   #lost(code, reason, leastMs = 0) {
     if (this.#transport && performance.now() - this.#welcomedAt >= GOOD_AFTER_MS) this.#attempts = 0;
+    if (!this.#transport) this.#failures += 1;
     const final = [code, this.#byeCode].find(meansStayAway);
     if (final !== undefined) { this.#stop(final, reason || this.#byeReason); return; }
     this.#letGo();

@@ -47,6 +47,7 @@ export class Race {
   /** @type {Kind|undefined} what is in use */
   #winner;
   #trustsFirst = false;
+  #isMute = false;    // started without the stream
   /** @type {ReturnType<typeof setTimeout>|undefined} the poll is still to start */
   #pollTimer;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
@@ -68,14 +69,12 @@ export class Race {
     this.#run(first);
   }
 
-  /** A stream is open and mute: if a poll gets through, something holds the stream back. */
+  /** A stream was open and mute: if a poll gets through, something holds the stream back. */
   startWithoutStream() {
     this.stop();
     this.#isMute = true;
     this.#run(this.#may("poll") ? "poll" : "stream");
   }
-
-  #isMute = false;
 
   stop() {
     for (const transport of [...this.#runners.keys()]) this.#remove(transport);
