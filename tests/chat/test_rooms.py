@@ -574,3 +574,39 @@ def test_an_event_makes_each_encoding_once() -> None:
     assert event.encoded(one) is event.encoded(one)
     event.encoded(other)
     assert (one.made, other.made) == ([1], [1])
+
+
+def test_a_true_position_outlives_answers_that_are_older(make_site: Callable[..., Site]) -> None:
+    """A worker that was paused finds old answers of the hub's in its socket, several of them."""
+    site = make_site(workers=2)
+    ann = site.join(worker=0)
+    site.join(worker=1)
+    rooms = site.workers[1].context.rooms
+    room = rooms.get("lobby")
+    assert room is not None
+    for _ in range(3):  # as after gaps
+        rooms._subscribe(room)
+    site.loops[1].turn()
+    for _ in range(3):
+        site.hub_loop.turn()
+    ann.send(type="say", room="lobby", text="hi")  # while that worker stands still
+    for _ in range(4):
+        site.loops[0].turn()
+        site.hub_loop.turn()
+    heads: list[int] = []
+    rooms.prepare("lobby", f"{rooms.epoch}.1", lambda: heads.append(room.head))
+    site.settle()
+    assert heads == [1]
+
+
+def test_a_position_of_the_future_is_asked_about_once(site: Site) -> None:
+    site.join()
+    rooms = site.workers[0].context.rooms
+    room = rooms.get("lobby")
+    assert room is not None
+    asked, done = room.asked, []
+    for seq in (5, 6, 7):  # in one turn: one question will do
+        rooms.prepare("lobby", f"{rooms.epoch}.{seq}", lambda: done.append(1))
+    assert room.asked == asked + 1
+    site.settle()
+    assert len(done) == 3 and not room.waiting

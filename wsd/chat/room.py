@@ -81,6 +81,8 @@ class Member(Protocol):
 class Room:
     __slots__ = (
         "_chunks",
+        "answered",
+        "asked",
         "behind",
         "empty_at",
         "feeding",
@@ -103,7 +105,11 @@ class Room:
         self.name = name
         self.ready = False
         """The hub has answered our subscription."""
-        self.waiting: list[Callable[[], None]] = []
+        self.asked = 0
+        self.answered = 0
+        """How often the hub was told of our subscription in this contact, and has answered."""
+        self.waiting: list[tuple[int, Callable[[], None]]] = []
+        """What to do once so many are answered."""
         self.ring: list[Event] = []
         self.first = 1
         """``seq`` of the ring's first event; head + 1 when it is empty."""

@@ -70,6 +70,8 @@ class Rooms:
         self._clock = clock
         self._rooms: dict[str, Room] = {}
         self._touched: dict[Room, None] = {}
+        self._asked_now: set[Room] = set()
+        """Rooms whose subscription was told in this turn, and leaves at its end."""
         self.epoch = ""
 
     def get(self, name: str) -> Room | None:
@@ -78,25 +80,25 @@ class Rooms:
     # -- coming in: prepare, then entry and admit in one step of the loop, so nothing falls between
 
     def prepare(
-        self, name: str, after: str | None, done: Callable[[], None], questions: int = 0
+        self, name: str, after: str | None, done: Callable[[], None], asked: bool = False
     ) -> None:
         """Call ``done`` once the room can be entered from ``after`` without asking the hub.
 
-        ``questions`` is how often the hub has been asked about a position that is ahead of us.
+        ``asked``: it has been, about a position that is ahead of us.
         """
         room = self._rooms.get(name) or self._open(name)
         if room.empty_at is not None:
             room.empty_at = self._clock()  # ``sweep`` must not take it away meanwhile
         if not room.ready:
-            room.waiting.append(lambda: self.prepare(name, after, done))
+            room.waiting.append((room.asked, lambda: self.prepare(name, after, done)))
             return
-        if questions < 2 and self._is_ahead(room, after):
+        if not asked and self._is_ahead(room, after):
             # The client comes from a worker that has heard more than this one by now: true
-            # positions must not be refused for that.  Ask twice, since the first answer may be
-            # on its way already and older than the position.
-            room.waiting.append(lambda: self.prepare(name, after, done, questions + 1))
-            if len(room.waiting) == 1:
+            # positions must not be refused for that.  Only what is asked from now on is answered
+            # with all that the position may speak of; older answers may be on their way.
+            if room not in self._asked_now:
                 self._subscribe(room)
+            room.waiting.append((room.asked, lambda: self.prepare(name, after, done, True)))
             return
         start, _ = self._start(room, after)
         if start + 1 >= room.first or room.first <= room.oldest:
@@ -122,6 +124,8 @@ class Rooms:
         return room
 
     def _subscribe(self, room: Room) -> None:
+        room.asked += 1
+        self._asked_now.add(room)
         history = self.settings.for_room(room.name).history
         have = room.head if room.ready else -1
         self._hub.tell(wire.Subscribe(room.name, have, history.replay, history.recover_max))
@@ -271,6 +275,7 @@ class Rooms:
     # -- the end of a turn
 
     def end_turn(self) -> None:
+        self._asked_now.clear()
         while self._touched:
             touched, self._touched = self._touched, {}
             for room in touched:
@@ -337,6 +342,8 @@ class Rooms:
             self._forget_everything()
         self.epoch = epoch
         for room in self._rooms.values():
+            room.asked = room.answered = 0
+            room.waiting = [(1, callback) for _, callback in room.waiting]
             self._subscribe(room)
             for uid in room.guests:
                 guest = self._guests.get(uid)
@@ -371,8 +378,11 @@ class Rooms:
         else:
             for seq, json in frame.events:
                 self.on_event(frame.room, seq, json)
-        waiting, room.waiting = room.waiting, []
-        for callback in waiting:
+        room.answered += 1
+        waiting = room.waiting
+        due = [callback for number, callback in waiting if number <= room.answered]
+        room.waiting = [entry for entry in waiting if entry[0] > room.answered]
+        for callback in due:
             callback()
 
     def _jump(self, room: Room, frame: wire.Subscribed) -> None:
@@ -392,7 +402,8 @@ class Rooms:
         if room is None or not room.ready or seq <= room.head:
             return
         if seq > room.head + 1:  # something was lost on the way: ask for all since then
-            self._subscribe(room)
+            if room.asked == room.answered:  # an answer that is on its way comes behind this
+                self._subscribe(room)
             return
         history = self.settings.for_room(name).history
         room.append(Event(seq, json), max(history.recover_max, history.replay))
