@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.proxies import Proxy
 
 
 @pytest.fixture
@@ -33,6 +35,23 @@ def make_daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Call
 def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
     """One daemon on a free port with two workers."""
     return make_daemon()
+
+
+@pytest.fixture
+def make_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """``make_proxy(Nginx, daemon)``: one in front of the daemon; it is gone when the test ends."""
+    started: list[Proxy] = []
+
+    def make(kind: type[Proxy], daemon: Daemon, **options: Any) -> Proxy:
+        if not kind.installed():
+            pytest.skip(f"{kind.program} is not installed")
+        directory = tmp_path / f"proxy{len(started)}"
+        started.append(kind(directory, daemon.port, **options).start())
+        return started[-1]
+
+    yield make
+    for proxy in started:
+        proxy.stop()
 
 
 @pytest.hookimpl(wrapper=True)

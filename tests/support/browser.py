@@ -33,15 +33,18 @@ def open_window(
     script: bool = True,
     first: str = "",
     environ: dict[str, str] | None = None,
+    any_certificate: bool = False,
 ) -> webdriver.Chrome:
     """A window with a profile of its own, so that its guest is nobody else's.
 
-    ``first`` is JavaScript that runs ahead of the scripts of every page.
+    ``first`` is JavaScript that runs ahead of the scripts of every page; with ``any_certificate``
+    nobody checks who signed the server's.
     """
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in _QUIET:
         options.add_argument(argument)
+    options.accept_insecure_certs = any_certificate
     options.add_argument(f"--lang={language}")
     options.add_argument(f"--user-data-dir={profile}")
     if os.geteuid() == 0:

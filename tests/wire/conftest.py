@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.clients import LIBRARIES, V1, Peer, connect, why_missing
 from tests.support.daemon import Daemon
+from tests.support.proxies import Proxy
 from tests.support.raw import Raw
 
 _rooms = itertools.count()
@@ -97,6 +98,20 @@ def join() -> Iterator[Callable[..., V1]]:
         return client.hello(dict.fromkeys(rooms, after) or None, **fields)
 
     yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def visit() -> Iterator[Callable[..., V1]]:
+    """``visit(proxy, room)``: a client in that room.  They are closed when the test ends."""
+    clients: list[V1] = []
+
+    def visit(proxy: Proxy, room: str, library: str = "websockets") -> V1:
+        clients.append(V1(proxy.ws(), library=library, authority=proxy.authority))
+        return clients[-1].hello({room: None})
+
+    yield visit
     for client in clients:
         client.close()
 
