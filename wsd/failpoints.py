@@ -1,8 +1,8 @@
 """Places where a test may have this process die: compiled in, off unless the environment asks.
 
 ``WSD_FAILPOINT=hub.after_commit:kill:0.03,worker.after_ok:stop:0.01`` kills (or stops) the process
-at three of a hundred passes of the one point and at one of the other.  Random kills hardly ever
-hit the moments that matter; these do.
+at three of a hundred passes of the one point and at one of the other; ``fail`` raises an exception
+there, as a bug would.  Random kills hardly ever hit the moments that matter; these do.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ NAMES = frozenset(
         "hub.before_ok",
     )
 )
-_ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+_ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "fail": None}
 
 
-def parse(text: str) -> dict[str, tuple[signal.Signals, float]]:
+class Failed(Exception):
+    """A bug that was ordered."""
+
+
+def parse(text: str) -> dict[str, tuple[signal.Signals | None, float]]:
     """Raises ValueError, which names what is wrong."""
     points = {}
     for part in filter(None, text.split(",")):
@@ -42,12 +46,12 @@ def parse(text: str) -> dict[str, tuple[signal.Signals, float]]:
         if name not in NAMES:
             raise ValueError(f"{VARIABLE}: there is no failpoint {name}")
         if action not in _ACTIONS:
-            raise ValueError(f"{VARIABLE}: {name}: kill or stop, not {action or 'nothing'}")
+            raise ValueError(f"{VARIABLE}: {name}: kill, stop or fail, not {action or 'nothing'}")
         points[name] = (_ACTIONS[action], float(chance or "1"))
     return points
 
 
-_armed: dict[str, tuple[signal.Signals, float]] = {}
+_armed: dict[str, tuple[signal.Signals | None, float]] = {}
 
 
 def arm(environ: Mapping[str, str]) -> None:
@@ -62,7 +66,10 @@ def due(name: str) -> bool:
 
 def act(name: str) -> None:
     logs.event(logs.warning, f"failpoint name={name}")
-    os.kill(os.getpid(), _armed[name][0])
+    signum = _armed[name][0]
+    if signum is None:
+        raise Failed(name)
+    os.kill(os.getpid(), signum)
 
 
 def hit(name: str) -> None:

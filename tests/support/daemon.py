@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from prometheus_client.parser import text_string_to_metric_families
+
 READY_S = 20.0
 STOP_S = 20.0
 
@@ -155,6 +157,17 @@ class Daemon:
 
     def info(self) -> dict:
         return json.loads(self.admin("/api/v1/info")[1])
+
+    def metrics(self) -> dict[str, float]:
+        """Each metric, summed over the processes, and as ``name.reason`` those by reason."""
+        totals: dict[str, float] = {}
+        for family in text_string_to_metric_families(self.admin("/metrics")[1].decode()):
+            assert family.documentation
+            for sample in family.samples:
+                ((label, value),) = sample.labels.items()
+                name = sample.name if label == "process" else f"{sample.name}.{value}"
+                totals[name] = totals.get(name, 0) + sample.value
+        return totals
 
     def pid_of(self, name: str) -> int:
         """The process in the slot ``hub``, ``worker 0`` and so on, from its title."""

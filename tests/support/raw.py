@@ -141,6 +141,12 @@ class Raw:
             pass
         return bytes(self.buffer)
 
+    def ends_in_s(self) -> float:
+        """How long it takes until the server ends the connection."""
+        began = time.monotonic()
+        self.rest()
+        return time.monotonic() - began
+
     # -- HTTP
 
     def answer(self, *, head: bool = False) -> Answer:

@@ -12,23 +12,9 @@ import threading
 import time
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import Daemon
 from tests.support.raw import TEXT, Raw, frame, handshake
-
-
-def metrics(daemon: Daemon) -> dict[str, float]:
-    """Each metric, summed over the processes, and as ``name.reason`` those by reason."""
-    text = daemon.admin("/metrics")[1].decode()
-    totals: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        assert family.documentation
-        for sample in family.samples:
-            ((label, value),) = sample.labels.items()
-            name = sample.name if label == "process" else f"{sample.name}.{value}"
-            totals[name] = totals.get(name, 0) + sample.value
-    return totals
 
 
 def test_healthy_and_ready(daemon):
@@ -38,7 +24,7 @@ def test_healthy_and_ready(daemon):
 
 def test_counters_move(make_daemon, join):
     daemon = make_daemon(limits__text=50)
-    before = metrics(daemon)
+    before = daemon.metrics()
     assert before["wsd_ready"] == 4  # master, hub, two workers
     assert before["wsd_starts_total"] == 4
     assert before["wsd_links"] == before["wsd_link_up"] == 2
@@ -53,7 +39,7 @@ def test_counters_move(make_daemon, join):
     daemon.path.write_text("nonsense: 1\n")
     daemon.signal(signal.SIGHUP)
     daemon.wait_for(lambda: daemon.info()["reloads_failed"], "the reload is refused")
-    after = metrics(daemon)
+    after = daemon.metrics()
     moved = {name: after[name] - before[name] for name in after}
     assert moved["wsd_stored_total"] == 1
     assert moved["wsd_duplicates_total"] == 1
@@ -70,14 +56,14 @@ def test_counters_move(make_daemon, join):
     assert moved["wsd_accepted_total"] >= 5
     assert moved["wsd_commits_total"] >= 1
     os.kill(daemon.pid_of("worker 0"), signal.SIGKILL)
-    daemon.wait_for(lambda: metrics(daemon)["wsd_starts_total"] == 5, "a replacement")
-    daemon.wait_for(lambda: metrics(daemon)["wsd_ready"] == 4, "and it is ready")
-    assert metrics(daemon)["wsd_stored_total"] == after["wsd_stored_total"]
+    daemon.wait_for(lambda: daemon.metrics()["wsd_starts_total"] == 5, "a replacement")
+    daemon.wait_for(lambda: daemon.metrics()["wsd_ready"] == 4, "and it is ready")
+    assert daemon.metrics()["wsd_stored_total"] == after["wsd_stored_total"]
 
 
 def test_every_refusal_and_every_end_is_counted_by_its_reason(make_daemon, join):
     daemon = make_daemon(limits__text=50, log__level="debug", timeouts__hello="300ms")
-    before = metrics(daemon)
+    before = daemon.metrics()
     address = daemon.host, daemon.port
     ann = join(daemon, "lobby")
     assert ann.ask("say", room="lobby", text="x" * 51)["code"] == "too_long"
@@ -102,7 +88,7 @@ def test_every_refusal_and_every_end_is_counted_by_its_reason(make_daemon, join)
     }
 
     def moved() -> dict[str, float]:
-        after = metrics(daemon)
+        after = daemon.metrics()
         return {name: after[name] - before[name] for name in expected}
 
     daemon.wait_for(lambda: moved() == expected, "all of it is counted")
@@ -110,7 +96,7 @@ def test_every_refusal_and_every_end_is_counted_by_its_reason(make_daemon, join)
         metric, _, reason = name.partition(".")
         event = metric.removeprefix("wsd_").removesuffix("_total").removeprefix("http_")
         assert re.search(rf" {event} .*reason={reason}\b", daemon.output), name
-    assert not any(name.endswith(".other") and value for name, value in metrics(daemon).items())
+    assert not any(name.endswith(".other") and value for name, value in daemon.metrics().items())
 
 
 def test_lg_05_a_storm_of_bad_requests_is_a_few_lines(make_daemon):
@@ -118,13 +104,13 @@ def test_lg_05_a_storm_of_bad_requests_is_a_few_lines(make_daemon):
     for _ in range(2000):
         with Raw((daemon.host, daemon.port)) as raw:
             raw.send(b"BAD\r\n\r\n").rest()
-    assert metrics(daemon)["wsd_http_rejected_total.bad_request_line"] == 2000
+    assert daemon.metrics()["wsd_http_rejected_total.bad_request_line"] == 2000
     assert daemon.output.count(" rejected ") < 20
 
 
 def test_connections_come_and_go_in_the_count(daemon, join):
     def connections() -> float:
-        return metrics(daemon)["wsd_connections"]
+        return daemon.metrics()["wsd_connections"]
 
     empty = connections()
     clients = [join(daemon, "lobby") for _ in range(5)]
@@ -135,7 +121,7 @@ def test_connections_come_and_go_in_the_count(daemon, join):
     for client in clients:
         client.close()
     daemon.wait_for(lambda: connections() == empty, "nobody is left")
-    assert metrics(daemon)["wsd_members"] == 0
+    assert daemon.metrics()["wsd_members"] == 0
 
 
 # -- commands
@@ -168,7 +154,7 @@ def test_tail_prints_what_is_said(daemon, join):
         target=lambda: lines.extend(iter(tail.stdout.readline, "")), daemon=True
     ).start()
     try:
-        daemon.wait_for(lambda: metrics(daemon)["wsd_members"] == 2, "it watches")
+        daemon.wait_for(lambda: daemon.metrics()["wsd_members"] == 2, "it watches")
         ann.say("tech", "hello \x1b[31mred\x1b[0m\nsecond line")
         ann.ask("edit", room="tech", seq=1, text="better")
         ann.ask("delete", room="tech", seq=1)
@@ -180,7 +166,7 @@ def test_tail_prints_what_is_said(daemon, join):
     assert lines[1].endswith("1 now reads: better\n")
     assert lines[2].endswith("delete 1\n")
     assert "\x1b" not in "".join(lines)
-    daemon.wait_for(lambda: metrics(daemon)["wsd_members"] == 1, "it is gone")
+    daemon.wait_for(lambda: daemon.metrics()["wsd_members"] == 1, "it is gone")
     # Nobody in the room saw that somebody watched.
     assert max(v["online"] for v in ann.seen if v["type"] == "presence") == 1
 

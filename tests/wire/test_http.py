@@ -1,4 +1,4 @@
-"""HTTP as curl and plain sockets see it: the page, frames, limits, time, proxies, TLS."""
+"""HTTP as curl and plain sockets see it: the page, frames, proxies, TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients import V1
 from tests.support.raw import BINARY, CLOSE, PING, TEXT, Raw, command, frame, handshake
 
 WEB = Path(__file__).resolve().parents[2] / "wsd" / "web"
@@ -314,130 +313,7 @@ def test_nothing_is_done_behind_a_close_frame(raw, room):  # WS-25
     assert other.hello(room)["rooms"][room]["follows"] == 0
 
 
-def test_half_closed_is_closed(raw, room, shared):  # SL-09
-    one = raw().upgrade()
-    one.hello(room)
-    one.sock.shutdown(socket.SHUT_WR)
-    began = time.monotonic()
-    one.rest()
-    assert time.monotonic() - began < 1
-
-
-# -- time
-
-
-@pytest.fixture(scope="module")
-def hasty(tmp_path_factory):
-    """A daemon with short timeouts."""
-    from tests.support.daemon import Daemon
-
-    daemon = Daemon(
-        tmp_path_factory.mktemp("hasty") / "wsd", workers=1,
-        timeouts__header="1s", timeouts__hello="1s", timeouts__body="1s",
-        timeouts__keep_alive="2s", timeouts__close="1s", timeouts__write="2s",
-        ping__every="1s", ping__timeout="500ms",
-    ).start()  # fmt: skip
-    yield daemon
-    assert daemon.stop() == 0
-    assert "Traceback" not in daemon.output
-
-
-def timed(one: Raw) -> float:
-    began = time.monotonic()
-    one.rest()
-    return time.monotonic() - began
-
-
-def test_a_header_has_its_time_in_all_not_between_bytes(hasty):  # SL-01
-    with Raw((hasty.host, hasty.port)) as one:
-        began = time.monotonic()
-        one.sock.settimeout(0.1)
-        answer = b""
-        for byte in b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 100:
-            try:
-                one.sock.sendall(bytes([byte]))
-                answer += one.sock.recv(4096)
-            except TimeoutError:
-                continue
-            break
-        assert b" 408 " in answer.split(b"\r\n")[0]
-        assert 0.9 < time.monotonic() - began < 3
-
-
-def test_silence_has_its_time_too(hasty):  # SL-02
-    with Raw((hasty.host, hasty.port)) as one:
-        assert 0.9 < timed(one) < 3
-
-
-def test_a_body_has_its_time(hasty):  # SL-03
-    with Raw((hasty.host, hasty.port)) as one:
-        one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nslow")
-        began = time.monotonic()
-        assert one.answer().status in (405, 408)
-        assert time.monotonic() - began < 3
-
-
-def test_an_idle_connection_is_closed_without_a_word(hasty):  # SL-05
-    with Raw((hasty.host, hasty.port)) as one:
-        assert one.get("/").status == 200
-        time.sleep(1.2)  # more than a header may take: this is no header
-        assert one.get("/").status == 200
-        began = time.monotonic()
-        assert one.rest() == b""
-        assert 1.9 < time.monotonic() - began < 4
-
-
-def test_no_hello_no_stay(hasty):  # SL-06
-    with Raw((hasty.host, hasty.port)) as one:
-        one.upgrade().send(frame(PING, b"I am here"))
-        began = time.monotonic()
-        closed = one.close_frame()
-        assert (closed.code, closed.reason) == (4501, "hello_timeout")
-        assert 0.9 < time.monotonic() - began < 3
-        assert timed(one) < 3, "the client did not answer the close frame"  # WS-26
-
-
-def test_who_does_not_answer_pings_is_gone(hasty):  # SL-07
-    with Raw((hasty.host, hasty.port)) as one:
-        one.upgrade().hello("lobby")
-        began = time.monotonic()
-        ping = one.next("ping").json
-        assert ping["heads"] == {"lobby": 0}
-        closed = one.close_frame()
-        assert (closed.code, closed.reason) == (4000, "ping_timeout")
-        assert 0.9 < time.monotonic() - began < 5
-
-
-def test_who_answers_pings_stays(hasty, library):
-    client = V1(hasty.ws(), library=library).hello({library: None})
-    client.say(library, "x")
-    pings = [client.take("ping", timeout=4) for _ in range(2)]
-    assert pings[0]["heads"] == {library: 1}
-    assert client.say(library, "still here")["type"] == "ok"
-    client.close()
-
-
-# -- limits and proxies
-
-
-def test_one_connection_too_many_is_told_to_come_later(make_daemon):  # BP-24
-    daemon = make_daemon(workers=1, limits__connections=3)
-    address = daemon.host, daemon.port
-    here = [Raw(address).upgrade() for _ in range(3)]
-    here[0].hello("lobby")
-    with Raw(address) as one:
-        answer = one.send(handshake()).answer()
-        assert answer.status == 503
-        assert 1 <= int(answer.headers["retry-after"]) <= 10
-        assert one.rest() == b""
-    here[0].send(command("say", id=2, room="lobby", text="untouched"))
-    assert here[0].next("ok").json["seq"] == 1
-    here.pop().sock.close()
-    # Health is still answered: it is not one of the visitors.
-    assert daemon.admin("/healthz")[0] == 200
-    daemon.wait_for(lambda: Raw(address).send(handshake()).answer().status == 101, "a free place")
-    for one in here:
-        one.sock.close()
+# -- proxies
 
 
 def test_addresses_are_counted_behind_a_trusted_proxy(make_daemon):
@@ -531,11 +407,11 @@ def test_plain_words_on_a_tls_listener_and_silence(make_daemon, certificate):  #
     with Raw((daemon.host, daemon.port)) as one:
         one.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         try:
-            assert timed(one) < 1
+            assert one.ends_in_s() < 1
         except ConnectionResetError:
             pass  # there is nothing that a plain client could have been told
     with Raw((daemon.host, daemon.port)) as one:
-        assert timed(one) < 4, "a handshake that never came was waited for"
+        assert one.ends_in_s() < 4, "a handshake that never came was waited for"
     with secured(daemon, certificate) as one:
         assert one.get("/").status == 200
 
@@ -547,4 +423,4 @@ def test_a_refusal_over_tls_can_be_read(make_daemon, certificate):
         with secured(daemon, certificate) as one:
             answer = one.send(handshake()).answer()
             assert answer.status == 503 and "retry-after" in answer.headers
-            assert timed(one) < 2
+            assert one.ends_in_s() < 2

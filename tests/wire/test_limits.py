@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.clients import V1
 from tests.support.daemon import Daemon
-from tests.support.raw import Raw, handshake
+from tests.support.raw import Raw, command, handshake
 
 LIMIT = 12
 
@@ -120,20 +120,53 @@ def test_another_number_of_workers_counts_on(four, visit):
 
 
 def test_bp_24_a_full_worker_says_so_and_keeps_whom_it_has(make_daemon, visit):
-    daemon = make_daemon(workers=1, limits__connections=5)
-    here = [visit(daemon) for _ in range(5)]
-    assert all(here)
+    daemon = make_daemon(workers=1, limits__connections=3)
+    here = [visit(daemon) for _ in range(3)]
+    here[0].hello("lobby")
     with Raw((daemon.host, daemon.port)) as late:
-        answer = late.send(b"GET / HTTP/1.1\r\nHost: wsd.test\r\n\r\n").answer()
+        answer = late.send(handshake()).answer()
         assert answer.status == 503 and 1 <= int(answer.headers["retry-after"]) <= 10
-        late.rest()
-    assert daemon.admin("/healthz")[0] == 200  # the administrator still comes in
-    metrics = daemon.admin("/metrics")[1]
-    assert b'wsd_http_rejected_total{reason="too_many_connections"} 1.0\n' in metrics
-    for raw in here:
-        assert raw.hello("lobby")["type"] == "welcome"
-    here[0].sock.shutdown(socket.SHUT_WR)
+        assert late.rest() == b""
+    assert daemon.metrics()["wsd_http_rejected_total.too_many_connections"] == 1
+    here[0].send(command("say", id=2, room="lobby", text="untouched"))
+    assert here[0].next("ok").json["seq"] == 1
+    # Health is still answered: it is not one of the visitors.
+    assert daemon.admin("/healthz")[0] == 200
+    here[1].sock.close()
     daemon.wait_for(lambda: visit(daemon), "the place of who left")
+
+
+def test_lm_08_rooms_and_names_have_their_limits(make_daemon, join):
+    daemon = make_daemon(workers=1, limits__rooms_per_connection=3)
+    ann = join(daemon, "one", "two")
+    assert ann.ask("join", room="x" * 64)["type"] == "ok"
+    assert "at most 3 rooms" in ann.ask("join", room="four")["message"]
+    assert ann.ask("leave", room="one")["type"] == "ok"
+    assert ann.ask("join", room="four")["type"] == "ok"
+    for name in ("x" * 65, "", "a b", "a/b", "..", "a\n"):
+        assert ann.ask("join", room=name)["code"] == "bad", name
+    assert ann.ask("rename", name="x" * 25)["code"] == "name_bad"
+    bob = V1(daemon.ws())
+    error = bob.ask("hello", rooms=dict.fromkeys("abcd"))
+    assert (error["type"], error["code"]) == ("error", "bad")
+    bob.close()
+
+
+def test_lm_09_who_joins_and_leaves_in_a_loop_disturbs_nobody(make_daemon, join):
+    daemon = make_daemon(workers=1)
+    watcher, flooder = join(daemon, "lobby"), join(daemon, "tech")
+    for n in range(2000):
+        flooder.send("join", room="lobby")
+        flooder.send("leave", room="lobby", **({"id": 7} if n == 1999 else {}))
+    slowest = 0.0
+    for n in range(20):
+        began = time.monotonic()
+        watcher.say("lobby", f"{n}", cid=f"{n}")
+        slowest = max(slowest, time.monotonic() - began)
+    flooder.take(when=lambda value: value.get("id") == 7, timeout=30)
+    told = [value for value in watcher.quiet() + watcher.seen if value["type"] == "presence"]
+    assert len(told) < 200, "each coming and going was told by itself"
+    assert slowest < 3.0
 
 
 # -- messages
