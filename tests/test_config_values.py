@@ -17,6 +17,7 @@ from wsd.config_values import (
     network,
     origin,
     port,
+    proxy,
 )
 
 DAY = 86400.0
@@ -231,6 +232,15 @@ def test_networks(text, shown):
 def test_bad_networks(text):
     with pytest.raises(Refused):
         network(text)
+
+
+def test_proxies():
+    assert [proxy(text) for text in ("10.0.0.0/8", "::1", "unix")] == [
+        "10.0.0.0/8", "::1/128", "unix",
+    ]  # fmt: skip
+    for text in ("Unix", "unix:/run/x", ""):
+        with pytest.raises(Refused, match="is not a network"):
+            proxy(text)
 
 
 def test_ports():

@@ -46,9 +46,9 @@ from wsd.config_values import (
     Size,
     Text,
     Workers,
-    network,
     origin,
     plain_or_quoted,
+    proxy,
     quote,
     usable_cpus,
 )
@@ -74,7 +74,7 @@ LANGUAGES = ("en", "zh-CN")
 """Of the interface; each is a file in ``wsd/web/lang``."""
 
 ORIGINS = Each("a list of origins", origin, 'https://example.com, https://*.example.com or "*"')
-NETWORKS = Each("a list of networks", network, "an address or a network like 10.0.0.0/8")
+PROXIES = Each("a list of networks", proxy, "an address, a network like 10.0.0.0/8, or unix")
 
 
 class Modes(Kind[dict[str, Mode]]):
@@ -438,7 +438,11 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
     ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
-        Key(NETWORKS, "Networks whose X-Forwarded-For is believed: your proxies, nobody else."),
+        Key(
+            PROXIES,
+            "Who is believed in X-Forwarded-For, Forwarded and PROXY headers: your proxies, nobody"
+            " else. unix is whoever connects by a Unix socket.",
+        ),
     ] = ("127.0.0.0/8", "::1/128")
     echo: Annotated[
         bool,

@@ -381,6 +381,11 @@ def network(text: str) -> str:
     raise Refused(f"{quote(text)} has bits beyond its mask (did you mean {wide}?)")
 
 
+def proxy(text: str) -> str:
+    """A network of proxies, or the word for all who connect by a Unix socket."""
+    return text if text == "unix" else network(text)
+
+
 def host(text: str) -> str:
     """An IP address or a host name. Names are looked up by who binds, not here."""
     if ":" in text or re.fullmatch(r"[\d.]+", text, re.ASCII):

@@ -52,6 +52,7 @@ HTTP: Final[Mapping[str, str]] = {
     "upgrade_with_body": "a handshake with a body",
     "bad_room": "a room's name that no room can have",
     "bad_origin": "a page of an origin that origins does not name",
+    "forwarded_conflict": "X-Forwarded-For and Forwarded of a trusted proxy differ",
     # limits, time and trouble
     "too_many_connections": "the worker has limits.connections already",
     "too_many_from_address": "the address has limits.connections_per_address already",

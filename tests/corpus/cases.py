@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "requests"
 
-NAME = re.compile(r"(?:HP|HS)-[0-9]{2}-[a-z0-9.-]+")
+NAME = re.compile(r"(?:HP|HS|NX)-[0-9]{2}-[a-z0-9.-]+")
 REFUSERS = ("parser", "handshake", "daemon")
 """Who refuses, in the order in which a request comes by them."""
 

@@ -16,7 +16,7 @@ from wsd.metrics import CLOSED, M, Row
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
 from wsd.shared import Shared
-from wsd.transports.addresses import Network, address_group, parse_networks
+from wsd.transports.addresses import Proxies, address_group
 from wsd.transports.pages import Pages
 
 SWEEP_S = 0.1
@@ -56,7 +56,7 @@ class Context:
     wall: Callable[[], float]
     draining: bool = False
     attendants: dict[Attendant, None] = field(default_factory=dict)
-    _trusted: tuple[Network, ...] = ()
+    proxies: Proxies = field(init=False)
     _slices: list[list[Attendant]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,11 +68,7 @@ class Context:
         self.rooms.settings = settings
         self.commands.settings = settings
         self.guests.tokens.life_s = settings.identity.guest_token_life
-        self._trusted = parse_networks(settings.trusted_proxies)
-
-    @property
-    def trusted(self) -> tuple[Network, ...]:
-        return self._trusted
+        self.proxies = Proxies(settings.trusted_proxies)
 
     def busy(self) -> bool:
         """Whether somebody is connected, or waits for an answer of the hub's."""

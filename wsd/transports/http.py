@@ -23,7 +23,7 @@ from wsd.protocol.http import (
     error_response,
     response,
 )
-from wsd.transports.addresses import client_address, is_proxy
+from wsd.transports.addresses import client_address, plain_address
 from wsd.transports.context import Context
 
 
@@ -91,7 +91,7 @@ class HttpClient:
         self._since = context.loop.now
         self._address_group: str | None = None
         # A proxy has one visitor's request after another's on a connection, and keeps it idle.
-        self._proxied = is_proxy(peer, context.trusted)
+        self._proxied = context.proxies.trust(peer)
         self.taken_over = False
         self.waiting: Waiting | None = None
         """Whoever works on an answer that takes its time."""
@@ -107,7 +107,7 @@ class HttpClient:
         # An administrator who looks why the daemon is full must not find it full.
         if not context.opened() and router.limited:
             self.refuse(503, "too_many_connections", "The server is full.")
-        elif not self._proxied and not self._count_address(peer):
+        elif not self._proxied and not self._count_address(plain_address(peer)):
             self.refuse(503, "too_many_from_address", "Too many connections from your address.")
 
     def _count_address(self, address: str) -> bool:
@@ -167,7 +167,7 @@ class HttpClient:
         self._context.row[M.HTTP_REQUESTS] += 1
         self._asked = True
         if self._proxied:
-            address = client_address(self._peer, request.headers, self._context.trusted)
+            address = client_address(self._peer, request.headers, self._context.proxies)
             if not self._count_address(address):
                 self.refuse(503, "too_many_from_address", "Too many connections from your address.")
                 return
