@@ -4,6 +4,7 @@ or cut, every window is told every message once, in order."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import struct
@@ -17,6 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support.netns import Cable
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "client.md"
 PAGE = Path(__file__).parent / "library.html"
 SHIM = Path(__file__).parents[1] / "support" / "wallclock.c"
 
@@ -90,6 +92,19 @@ def visitors(window, page):
         return windows
 
     return open_all
+
+
+def test_the_page_in_the_documentation(make_daemon, window, elsewhere):
+    daemon = make_daemon(ANY_ORIGIN)
+    html = re.findall(r"```html\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)[0]
+    html = html.replace("https://chat.example/", daemon.url)
+    url = elsewhere("page.html", f'<!doctype html><meta charset="utf-8">{html}')
+    windows = [window(url), window(url)]
+    for number, each in enumerate(windows, 1):
+        each.find_element(By.ID, "text").send_keys(f"number {number}", "\n")
+        for other in windows:
+            wait(other, lambda w, n=number: len(w.find_elements(By.TAG_NAME, "li")) == n)
+            assert other.find_elements(By.TAG_NAME, "li")[-1].text.endswith(f": number {number}")
 
 
 def test_every_way_leads_to_every_other(make_daemon, visitors):
@@ -276,42 +291,47 @@ def test_the_clock_of_the_computer_jumps(make_daemon, window, page, shifted, way
     assert each.execute_script("return told.states").count(way) == 1, "nobody was thrown out"
 
 
+# As old as the oldest that wsd.js gives the simple chat to; the browser itself cannot be made older.
+OLD_BROWSER = "delete Array.prototype.findLast;"
+
+
+def legacy_texts(window):
+    return [e.text for e in window.find_elements(By.CSS_SELECTOR, ".wsd-message .wsd-text")]
+
+
+def wait_legacy_texts(window, texts):
+    wait(window, lambda w: len(legacy_texts(w)) >= len(texts))
+    assert legacy_texts(window) == texts
+
+
+def legacy_write(window, text, field=0):
+    inputs = window.find_elements(By.CSS_SELECTOR, ".wsd-legacy input")
+    inputs[field].clear()
+    inputs[field].send_keys(text, "\n")
+
+
 def test_a_browser_without_modules_has_the_legacy_script(make_daemon, window, elsewhere):
     daemon = make_daemon(ANY_ORIGIN)
-    html = '<!doctype html><meta charset="utf-8"><title>old</title><body><p>above</p>' + (
-        f'<script src="{daemon.url}static/wsd-legacy.js" data-room="lobby" data-lang="en">'
-        "</script></body>"
-    )
-    url = elsewhere("old.html", html)
-    one, two = window(url), window(url)
-
-    def texts(w):
-        return [e.text for e in w.find_elements(By.CSS_SELECTOR, ".wsd-message .wsd-text")]
-
-    def write(w, text):
-        field, _ = w.find_elements(By.CSS_SELECTOR, ".wsd-legacy input")
-        field.send_keys(text, "\n")
-
-    for each in (one, two):
-        wait(each, lambda w: w.find_elements(By.CSS_SELECTOR, ".wsd-list"))
+    html = f"""<!doctype html><meta charset="utf-8"><title>old</title><body><p>above</p>
+        <script async src="{daemon.url}wsd.js" data-room="lobby" data-lang="zh-CN"></script>"""
+    windows = [window(url, first=OLD_BROWSER) for url in (elsewhere("old.html", html), daemon.url)]
     expected = []
+    for each in windows:
+        wait(each, lambda w: w.find_elements(By.CSS_SELECTOR, ".wsd-list"))
+    assert windows[0].find_element(By.CSS_SELECTOR, ".wsd-legacy button").text == "发送"
     for number in range(3):
-        for each in (one, two):
+        for each in windows:
             expected.append(f"<b>number {number}</b> of {each.session_id}")
-            write(each, expected[-1])
-            for other in (one, two):
-                wait(other, lambda w: len(texts(w)) >= len(expected))
-                assert texts(other) == expected
+            legacy_write(each, expected[-1])
+            for other in windows:
+                wait_legacy_texts(other, expected)
     daemon.write_config(listen=f'["127.0.0.1:{daemon.port}"]')
     daemon.kill()
-    write(one, "while it was away")
+    legacy_write(windows[0], "while it was away")
     daemon.start()
     expected.append("while it was away")
-    for each in (one, two):
-        wait(each, lambda w: len(texts(w)) >= len(expected))
-        assert texts(each) == expected
-    _, name = one.find_elements(By.CSS_SELECTOR, ".wsd-legacy input")
-    name.clear()
-    name.send_keys("Anna", "\n")
-    write(one, "I am Anna")
-    wait(two, lambda w: w.find_elements(By.CSS_SELECTOR, ".wsd-name")[-1].text == "Anna")
+    for each in windows:
+        wait_legacy_texts(each, expected)
+    legacy_write(windows[0], "Anna", field=1)
+    legacy_write(windows[0], "I am Anna")
+    wait(windows[1], lambda w: w.find_elements(By.CSS_SELECTOR, ".wsd-name")[-1].text == "Anna")
