@@ -291,7 +291,7 @@ def test_the_clock_of_the_computer_jumps(make_daemon, window, page, shifted, way
     assert each.execute_script("return told.states").count(way) == 1, "nobody was thrown out"
 
 
-# As old as the oldest that wsd.js gives the simple chat to; the browser itself cannot be made older.
+# Too old for the modules, as wsd.js judges it; the browser itself cannot be made older.
 OLD_BROWSER = "delete Array.prototype.findLast;"
 
 
