@@ -45,8 +45,9 @@ LENIENT: tuple[tuple[str, str, Callable[[bytes, str], bool]], ...] = (
 class Reading(NamedTuple):
     """What a parser makes of the first request in some bytes.
 
-    `headers` are as we keep them: joined, and without names that have an underscore. A coding is
-    in lower case; there is no Host beside the one in the target of HTTP/1.0, for h11 has none.
+    `headers` are as we keep them: joined without empty ones, and without names that have an
+    underscore. A coding is in lower case; there is no Host beside the one in the target of
+    HTTP/1.0, for h11 has none.
     """
 
     method: str
@@ -103,13 +104,14 @@ def theirs(data: bytes) -> Reading | str | None:
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if "_" not in name:
-            between = "; " if name == "cookie" else ", "
-            found[name] = f"{found[name]}{between}{value}" if name in found else value
-    return found
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        if b"_" not in name:
+            found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return {
+        name: ("; " if name == "cookie" else ", ").join(filter(None, values))
+        for name, values in found.items()
+    }
 
 
 def _comparable(headers: dict[str, str], target: str, minor: int) -> dict[str, str]:

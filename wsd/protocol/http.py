@@ -406,7 +406,8 @@ def _collect(fields: list[tuple[str, str]]) -> dict[str, str]:
             headers[name] = value
     for name, values in repeated.items():
         # RFC 9110, 5.3: a comma joins them; RFC 6265, 5.4: but pairs of a Cookie a semicolon.
-        headers[name] = ("; " if name == "cookie" else ", ").join(values)
+        # Empty ones are nothing (5.6.1), and would leave space at the end.
+        headers[name] = ("; " if name == "cookie" else ", ").join(filter(None, values))
     return headers
 
 
