@@ -183,7 +183,7 @@ class Apache(Proxy):
         text = re.sub(r"^ *SSL.*\n", "", text, flags=re.M)
         loaded = "".join(
             f"LoadModule {name}_module {self.MODULES}/mod_{name}.so\n"
-            for name in ("mpm_event", "authz_core", "proxy", "proxy_http")
+            for name in ("mpm_event", "authz_core", "headers", "proxy", "proxy_http")
         )
         (self.directory / "apache.conf").write_text(
             f"{loaded}ServerRoot {self.directory}\nServerName localhost\n"

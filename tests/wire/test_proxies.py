@@ -62,6 +62,11 @@ def test_pages_of_the_same_origin_are_known(proxy):
             connect(proxy.ws(), "wsd.v1", origin=foreign, authority=proxy.authority)
 
 
+def test_a_visitors_own_forwarded_header_does_no_harm(proxy):
+    """A company's proxy may have added one; handed on, it would contradict X-Forwarded-For."""
+    assert proxy.ask("GET", "/", Forwarded="for=10.1.1.1").status == 200
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_limits_are_for_the_visitor_and_not_for_the_proxy(make_daemon, make_proxy, kind):
     daemon = make_daemon(limits__connections_per_address=2, trusted_proxies="[127.0.0.1]")
