@@ -46,7 +46,8 @@ def test_styles() -> None:
 
 
 def test_words() -> None:
-    assert lean("lang/en.json", '{\n  "a": "ä  b"\n}') == '{"a":"ä  b"}'
+    text = '{\n  "a": "ä  b",\n  "plain_a": "of the page without script"\n}'
+    assert lean("lang/en.json", text) == '{"a":"ä  b"}'
 
 
 MODULES = {
@@ -67,6 +68,15 @@ def test_modules_in_one_piece_do_the_same(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"type": "module"}')
     said = [run(tmp_path / name) for name in ("a.js", "bundle.js")]
     assert said == ["71 1 70 3\n"] * 2
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_the_entry_can_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "bundle.mjs").write_text(lean_script(bundle(MODULES, "b.js")))
+    (tmp_path / "user.mjs").write_text(
+        'import { b, D } from "./bundle.mjs"; console.log(b(), new D().own);'
+    )
+    assert run(tmp_path / "user.mjs") == "71 1\n"
 
 
 @pytest.mark.parametrize(

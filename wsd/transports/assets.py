@@ -27,7 +27,8 @@ TYPES = {
 }
 SAFE = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
 
-_BUNDLED = "box.js"
+_BUNDLED = ("box.js", "extras.js")
+"""Each with all that it imports: what is fetched at once comes in one piece."""
 _FOREVER = "public, max-age=31536000, immutable"
 _SHARED = (
     ("Access-Control-Allow-Origin", "*"),
@@ -48,7 +49,7 @@ class Assets:
     def __init__(self, root: Traversable) -> None:
         files = dict(_walk(root, ""))
         self._source = {name: make_asset(name, text) for name, text in files.items()}
-        small = {**files, _BUNDLED: bundle(files, _BUNDLED)}
+        small = {**files, **{name: bundle(files, name) for name in _BUNDLED}}
         self._small = {name: make_asset(name, lean(name, text)) for name, text in small.items()}
         everything = "".join(asset.tag for _, asset in sorted(self._small.items()))
         self.version = hashlib.sha256(everything.encode()).hexdigest()[:10]

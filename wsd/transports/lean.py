@@ -13,6 +13,9 @@ import re
 import string
 from collections.abc import Iterator, Mapping
 
+_OWN_PAGES = re.compile("plain_|noscript|description")
+"""Words that only pages made by the daemon say."""
+
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<comment>//[^\n]* | /\*.*?\*/)
@@ -39,7 +42,8 @@ def lean(name: str, text: str) -> str:
     if ending == ".css":
         return lean_style(text)
     if ending == ".json":
-        return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+        words = {key: word for key, word in json.loads(text).items() if not _OWN_PAGES.match(key)}
+        return json.dumps(words, ensure_ascii=False, separators=(",", ":"))
     return text
 
 
@@ -141,7 +145,10 @@ def bundle(sources: Mapping[str, str], entry: str) -> str:
     """
     parts: dict[str, str] = {}
     _add_module(sources, entry, parts, ())
-    return "\n".join(parts.values())
+    # Nobody imports the others from outside, but may import the entry.
+    names = ", ".join(match[2] for match in _EXPORT.finditer(sources[entry]))
+    offered = f"export const {{{names}}} = {_variable(entry)};" if names else ""
+    return "\n".join([*parts.values(), offered])
 
 
 def _add_module(

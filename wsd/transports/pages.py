@@ -24,7 +24,7 @@ class Pages:
         self.assets = Assets(root)
         self._loader: tuple[int, Asset] | None = None
         self._words = {
-            language: json.loads(self.assets.text(f"lang/{language}.json"))
+            language: json.loads((root / "lang" / f"{language}.json").read_text("utf-8"))
             for language in LANGUAGES
         }
         environment = jinja2.Environment(

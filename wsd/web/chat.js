@@ -1,18 +1,14 @@
 // One room in one frame: joins the client (connection) with the list (messages) and all around it.
 
-import { Composer, lengthOf } from "./composer.js";
-import { Editor } from "./editor.js";
-import { offerEmoji } from "./emoji.js";
+import { Composer } from "./composer.js";
 import { History } from "./history.js";
 import { MessageList } from "./list.js";
-import { NameForm } from "./name.js";
 import { Notice } from "./notice.js";
 import { PendingList } from "./pending.js";
 import { People } from "./people.js";
+import { paintSeal } from "./seal.js";
 import { StateLine } from "./state.js";
-import { Suggestions } from "./suggest.js";
 import { Mentions } from "./text.js";
-import { Toolbar } from "./toolbar.js";
 import { Typing } from "./typing.js";
 import { badge } from "./unread.js";
 
@@ -35,6 +31,9 @@ export class Chat {
   #markNext = false;              // its first message is still to come
   #missed = 0;
   #mentions = new Mentions();
+
+  /** @type {import("./extras.js").Extras|undefined} */
+  extras;
 
   /** @type {(unread: number) => void} somebody else may want to show it */
   onUnread = () => {};
@@ -97,31 +96,49 @@ export class Chat {
     const composer = new Composer(frame, words, notice, {
       say: (text, options) => this.#say(text, options),
       typing: () => client.typing(room),
-      editLast: () => { const last = list.lastOwn(); if (last) editor.start(last); },
-    });
-    const editor = new Editor(list, words, {
-      save: (seq, text) => (lengthOf(text) > notice.limit ? Promise.reject({ code: "too_long" }) : client.edit(room, seq, text)),
-      failed: (error) => notice.showError(error),
-      done: (element) => this.#leave(element),
-    });
-    this.toolbar = new Toolbar(list, words, {
-      reply: (item) => composer.reply(item),
-      edit: (item) => editor.start(item),
-      remove: (item) => client.delete(room, item.seq),
-      ignore: (item) => this.#ignore(item),
-      failed: (error) => notice.showError(error),
-      leave: () => this.#leave(list.scroller),
+      editLast: async () => {
+        await this.#equip();
+        const last = list.lastOwn();
+        if (last) this.extras?.editor.start(last);
+      },
     });
     this.composer = composer;
-    this.editor = editor;
-    new Suggestions(frame, composer, () => this.people.names);
-    offerEmoji(frame, (emoji) => composer.insert(emoji));
-    new NameForm(client, frame, words, notice);
     this.typing = new Typing(frame.part("typing"), words);
+    for (const type of ["pointerover", "pointerdown", "keydown"]) {
+      frame.element.addEventListener(type, () => this.#equip(), { once: true, capture: true });
+    }
+    frame.element.addEventListener("click", (event) => this.#clickAgain(event));
+    client.on("identity", () => this.#drawName());
+    this.#drawName();
+  }
+
+  /** Fetches what only those need who do something. */
+  async #equip() {
+    if (this.extras || !this.composer) return;
+    try {
+      const { Extras } = await import("./extras.js");
+      this.extras ??= new Extras(this, this.composer);
+    } catch { this.notice.showError({ code: "disconnected" }); }
+  }
+
+  // Whoever presses what is not there yet need not press twice.
+  /** @param {MouseEvent} event */
+  #clickAgain(event) {
+    const { target } = event;
+    if (this.extras || !(target instanceof Element)) return;
+    const wanted = target.closest("#emoji-open, #name-open, .bubble");
+    if (!wanted || target.closest("a, .quote")) return;
+    this.#equip().then(() => { if (this.extras) wanted.dispatchEvent(new MouseEvent("click", { bubbles: true })); });
+  }
+
+  #drawName() {
+    const name = this.client.name || this.words.say("guest");
+    this.frame.part("name-shown").textContent = name;
+    paintSeal(this.frame.part("name-seal"), this.client.uid, name);
   }
 
   /** On a phone, focus in the input would bring up the keyboard. @param {HTMLElement} element a better place there */
-  #leave(element) {
+  leave(element) {
     const place = matchMedia("(pointer: coarse)").matches ? element : this.composer?.input;
     place?.focus({ preventScroll: true });
   }
@@ -136,10 +153,10 @@ export class Chat {
   }
 
   /** @param {import("./message.js").Item} item */
-  #ignore({ uid, name }) {
+  ignore({ uid, name }) {
     this.ignored.add(uid, name);
     this.notice.show(this.words.say("ignoring", { name }));
-    this.#leave(this.list.scroller);
+    this.leave(this.list.scroller);
   }
 
   // ---------------------------------------------------------------- what the client tells
@@ -173,7 +190,7 @@ export class Chat {
   #reset(before) {
     const isFirst = !this.history.ready && this.list.items.length === 0;
     this.list.clear();
-    this.toolbar?.hide();
+    this.extras?.toolbar.hide();
     this.history.reset(before);
     if (!isFirst) this.notice.show(this.words.say("reloaded"));
   }
@@ -220,10 +237,10 @@ export class Chat {
     const item = this.list.bySeq.get(seq);
     if (!item) return;
     const hadFocus = Boolean(item.element?.contains(this.frame.focused));
-    this.editor?.close(item);
-    this.toolbar?.forget(item);
+    this.extras?.editor.close(item);
+    this.extras?.toolbar.forget(item);
     this.list.remove(seq);
-    if (hadFocus && item.element) this.#leave(item.element);
+    if (hadFocus && item.element) this.leave(item.element);
   }
 
   /** @param {any} detail */

@@ -1,12 +1,9 @@
 // Writing: the input, what it answers, and sending. What cannot be sent stays in the input.
 
+import { excerpt, lengthOf } from "./characters.js";
 import { growArea, isComposing } from "./dom.js";
-import { excerpt } from "./message.js";
 
 const COUNTER_FROM = 0.8;        // of the text limit
-
-/** Characters as the server counts them. @param {string} text */
-export const lengthOf = (text) => [...text].length;
 
 export class Composer {
   /** @type {number|undefined} seq of the message that is answered */

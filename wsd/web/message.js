@@ -1,10 +1,9 @@
 // How one message looks: sign, name, the message that it answers, text, time, and what became of it.
 
+import { excerpt } from "./characters.js";
 import { make } from "./dom.js";
 import { paintSeal } from "./seal.js";
 import { richText } from "./text.js";
-
-const QUOTE_MAX = 140;
 
 /**
  * @typedef {import("./client.js").Message} Message
@@ -126,11 +125,4 @@ export class MessageView {
     time.title = this.words.fullTime.format(at);
     return time;
   }
-}
-
-/** The beginning of a text, in one line. @param {string} text */
-export function excerpt(text) {
-  const line = text.replace(/\s+/g, " ").trim();
-  const characters = [...line];
-  return characters.length > QUOTE_MAX ? `${characters.slice(0, QUOTE_MAX).join("")}…` : line;
 }

@@ -1,8 +1,7 @@
-// One's own name, and changing it.
+// Changing one's own name.
 
-import { lengthOf } from "./composer.js";
+import { lengthOf } from "./characters.js";
 import { isComposing } from "./dom.js";
-import { paintSeal } from "./seal.js";
 
 const NAME_MIN = 2, NAME_MAX = 24;
 
@@ -29,14 +28,6 @@ export class NameForm {
       event.stopPropagation();
       this.#open(false);
     });
-    client.on("identity", () => this.draw());
-    this.draw();
-  }
-
-  draw() {
-    const name = this.client.name || this.words.say("guest");
-    this.frame.part("name-shown").textContent = name;
-    paintSeal(this.frame.part("name-seal"), this.client.uid, name);
   }
 
   /** @param {boolean} open */

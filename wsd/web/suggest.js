@@ -28,6 +28,7 @@ export class Suggestions {
       const option = event.target instanceof Element ? event.target.closest("li") : null;
       if (option) this.#take([...this.box.children].indexOf(option));
     });
+    this.#offer();
   }
 
   #offer() {

@@ -41,6 +41,7 @@ export class Toolbar {
     scroller.addEventListener("focusin", (event) => this.#show(this.#itemOf(event)));
     scroller.addEventListener("click", (event) => this.#onClick(event));
     scroller.addEventListener("keydown", (event) => this.#onKey(event));
+    this.#show(list.itemAt(scroller.querySelector(".message:hover")));    // which was there before this
   }
 
   /** @param {Event} event */
