@@ -3,6 +3,7 @@
 import { mock } from "node:test";
 
 import { Client } from "../../wsd/web/client.js";
+import "../../wsd/web/transports/fallbacks.js";    // so that fetching it takes no time that is not set here
 
 /** Time that passes only when told to; `wall` may be set apart from it, as a computer's clock can. */
 export class Clock {

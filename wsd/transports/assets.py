@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 from wsd.protocol.http import Request, response
-from wsd.transports.lean import bundle, lean
+from wsd.transports.lean import bundle, bundle_style, lean
 
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -27,7 +27,7 @@ TYPES = {
 }
 SAFE = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
 
-_BUNDLED = ("box.js", "extras.js")
+_BUNDLED = ("box.js", "extras.js", "transports/fallbacks.js")
 """Each with all that it imports: what is fetched at once comes in one piece."""
 _FOREVER = "public, max-age=31536000, immutable"
 _SHARED = (
@@ -50,6 +50,7 @@ class Assets:
         files = dict(_walk(root, ""))
         self._source = {name: make_asset(name, text) for name, text in files.items()}
         small = {**files, **{name: bundle(files, name) for name in _BUNDLED}}
+        small["chat.css"] = bundle_style(files, "chat.css")
         self._small = {name: make_asset(name, lean(name, text)) for name, text in small.items()}
         everything = "".join(asset.tag for _, asset in sorted(self._small.items()))
         self.version = hashlib.sha256(everything.encode()).hexdigest()[:10]

@@ -138,6 +138,14 @@ def _short_names(pieces: list[str]) -> dict[str, str]:
     return {name: f"#{letter}" for name, letter in pairs if name not in inside}
 
 
+_STYLE_IMPORT = re.compile(r'^@import "\./([^"]+)";', re.MULTILINE)
+
+
+def bundle_style(sources: Mapping[str, str], entry: str) -> str:
+    """The style sheet ``entry`` with those that it imports in their places."""
+    return _STYLE_IMPORT.sub(lambda match: sources[match[1]], sources[entry])
+
+
 def bundle(sources: Mapping[str, str], entry: str) -> str:
     """The module ``entry`` with all that it imports, as one module.
 
@@ -147,7 +155,7 @@ def bundle(sources: Mapping[str, str], entry: str) -> str:
     _add_module(sources, entry, parts, ())
     # Nobody imports the others from outside, but may import the entry.
     names = ", ".join(match[2] for match in _EXPORT.finditer(sources[entry]))
-    offered = f"export const {{{names}}} = {_variable(entry)};" if names else ""
+    offered = f"export const {{{names}}} = {_variable(entry, parts)};" if names else ""
     return "\n".join([*parts.values(), offered])
 
 
@@ -161,7 +169,7 @@ def _add_module(
         path = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
         if path not in parts:
             _add_module(sources, path, parts, (*above, name))
-        return f"const {{{match[1].replace(' as ', ': ')}}} = {_variable(path)};"
+        return f"const {{{match[1].replace(' as ', ': ')}}} = {_variable(path, parts)};"
 
     text = _IMPORT.sub(imported, sources[name])
     names = [match[2] for match in _EXPORT.finditer(text)]
@@ -171,8 +179,8 @@ def _add_module(
     if left:
         raise ValueError(f"{name}: cannot be put into one file with others: {left[0]}")
     offered = ", ".join(names)
-    parts[name] = f"const {_variable(name)} = (() => {{\n{text}\nreturn {{{offered}}};\n}})();"
+    parts[name] = f"const m{len(parts)} = (() => {{\n{text}\nreturn {{{offered}}};\n}})();"
 
 
-def _variable(name: str) -> str:
-    return "module_" + re.sub(r"\W", "_", name)
+def _variable(name: str, parts: Mapping[str, str]) -> str:
+    return f"m{list(parts).index(name)}"

@@ -44,10 +44,11 @@ async function loadWords({ files, lang }) {
 }
 
 // A rem is the root's, and the root is the host page's: many make it 10 px. Here it is the reader's own size.
-/** @param {Entry} entry */
-async function dress({ files, host }) {
-  const root = /** @type {ShadowRoot} */ (host.shadowRoot);
-  const css = await (await fetched(`${files}chat.css`)).text();
+/** Puts one of our style sheets into the box; the page has all of them. @param {Entry} entry @param {string} file */
+async function dress({ files, mode, host }, file) {
+  const root = host?.shadowRoot;
+  if (mode === "page" || !root) return;
+  const css = await (await fetched(files + file)).text();
   const probe = root.appendChild(make("span"));
   probe.style.fontSize = "medium";
   const unit = parseFloat(getComputedStyle(probe).fontSize) || 16;
@@ -104,6 +105,7 @@ function fill(entry, words, looks, isSeen) {
     popOut: mode === "page" ? undefined : `${base}r/${encodeURIComponent(room)}`, ...looks,
   });
   paint(frame, data.theme);
+  frame.dress = (file) => dress(entry, file);
   return { frame, start: () => {
     const limit = Number(data.textLimit) || about.limit;
     const { client, ignored, joined } = join(base, room, data.name);
@@ -117,7 +119,7 @@ function fill(entry, words, looks, isSeen) {
 
 /** @param {Entry} entry */
 async function openInline(entry) {
-  const [words] = await Promise.all([loadWords(entry), dress(entry)]);
+  const [words] = await Promise.all([loadWords(entry), dress(entry, "chat.css")]);
   const { frame, start } = fill(entry, words, {});
   entry.host.shadowRoot?.append(frame.element);
   start();
@@ -140,7 +142,7 @@ async function openPage(entry) {
 
 /** @param {Entry} entry */
 async function openBubble(entry) {
-  const [words] = await Promise.all([loadWords(entry), dress(entry)]);
+  const [words] = await Promise.all([loadWords(entry), dress(entry, "chat.css")]);
   const button = /** @type {HTMLButtonElement} */ (entry.button);
   const { frame, start } = fill(entry, words, { closes: true }, () => !document.hidden && !panel.hidden);
   const panel = make("div", "panel", frame.element);

@@ -116,7 +116,7 @@ export class Chat {
   async #equip() {
     if (this.extras || !this.composer) return;
     try {
-      const { Extras } = await import("./extras.js");
+      const [{ Extras }] = await Promise.all([import("./extras.js"), this.frame.dress("extras.css")]);
       this.extras ??= new Extras(this, this.composer);
     } catch { this.notice.showError({ code: "disconnected" }); }
   }

@@ -42,6 +42,9 @@ export class Frame {
   /** The element with the focus, if it is in here. */
   get focused() { return /** @type {Document|ShadowRoot} */ (this.element.getRootNode()).activeElement; }
 
+  /** Brings one more style sheet. @type {(file: string) => Promise<void>} */
+  dress = () => Promise.resolve();
+
   /** Too narrow for two columns: who is here is a drawer. */
   isNarrow = false;
 

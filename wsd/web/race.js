@@ -6,8 +6,6 @@
 // to time. Nothing is lost or doubled by such a change, since each begins with a hello that says
 // which events we have. The winner is remembered for an hour, and then starts first.
 
-import { PollTransport } from "./transports/poll.js";
-import { StreamTransport } from "./transports/stream.js";
 import { WebSocketTransport } from "./transports/websocket.js";
 
 const RACE_MS = 3_000;
@@ -21,8 +19,14 @@ const MEMORY_MS = 3_600_000;
  * @typedef {import("./transports/transport.js").Transport} Transport
  */
 
-/** @type {Record<Kind, new (host: Host) => Transport>} */
-const TRANSPORTS = { websocket: WebSocketTransport, stream: StreamTransport, poll: PollTransport };
+/** @type {Partial<Record<Kind, new (host: Host) => Transport>>} */
+const TRANSPORTS = { websocket: WebSocketTransport };
+
+// Nine visitors in ten never need them.
+async function loadFallbacks() {
+  const { PollTransport, StreamTransport } = await import("./transports/fallbacks.js");
+  Object.assign(TRANSPORTS, { stream: StreamTransport, poll: PollTransport });
+}
 
 export class Race {
   /**
@@ -117,14 +121,33 @@ export class Race {
 
   /** @param {Kind} kind */
   #run(kind) {
+    const Way = TRANSPORTS[kind];
+    if (!Way) { this.#fetchAndRun(kind); return; }
     /** @type {Transport} */
     let transport;
     try {
-      transport = new TRANSPORTS[kind](this.#host);
+      transport = new Way(this.#host);
     } catch (error) {    // the browser forbids it, by a policy for instance
       transport = { kind, send() {}, close() {} };
       setTimeout(() => { if (this.has(transport)) this.fail(transport, 1006, ""); });
     }
+    this.#add(transport);
+  }
+
+  /** Something stands for the transport until its code is there. @param {Kind} kind */
+  #fetchAndRun(kind) {
+    /** @type {Transport} */
+    const placeholder = { kind, send() {}, close() {} };
+    this.#add(placeholder);
+    loadFallbacks().then(() => {
+      if (!this.has(placeholder)) return;
+      this.#forget(placeholder);
+      this.#run(kind);
+    }, () => { if (this.has(placeholder)) this.fail(placeholder, 1006, ""); });
+  }
+
+  /** @param {Transport} transport */
+  #add(transport) {
     this.#runners.set(transport, setTimeout(() => this.fail(transport, 1006, ""), OPEN_TIMEOUT_MS));
   }
 
