@@ -72,11 +72,12 @@ def test_modules_in_one_piece_do_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
 def test_the_entry_can_be_imported(tmp_path: Path) -> None:
-    (tmp_path / "bundle.mjs").write_text(lean_script(bundle(MODULES, "b.js")))
+    for name in ("b", "d"):
+        (tmp_path / f"{name}.mjs").write_text(lean_script(bundle(MODULES, f"{name}.js")))
     (tmp_path / "user.mjs").write_text(
-        'import { b, D } from "./bundle.mjs"; console.log(b(), new D().own);'
+        'import { b, D } from "./b.mjs"; import { d } from "./d.mjs"; console.log(b(), d);'
     )
-    assert run(tmp_path / "user.mjs") == "71 1\n"
+    assert run(tmp_path / "user.mjs") == "71 7\n"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def bundle(sources: Mapping[str, str], entry: str) -> str:
     parts: dict[str, str] = {}
     _add_module(sources, entry, parts, ())
     # Nobody imports the others from outside, but may import the entry.
-    names = ", ".join(match[2] for match in _EXPORT.finditer(sources[entry]))
+    names = ", ".join(_exported(sources[entry]))
     offered = f"export const {{{names}}} = {_variable(entry, parts)};" if names else ""
     return "\n".join([*parts.values(), offered])
 
@@ -172,14 +172,19 @@ def _add_module(
         return f"const {{{match[1].replace(' as ', ': ')}}} = {_variable(path, parts)};"
 
     text = _IMPORT.sub(imported, sources[name])
-    names = [match[2] for match in _EXPORT.finditer(text)]
-    names += [each for match in _EXPORT_LIST.finditer(text) for each in match[1].split(",")]
+    offered = ", ".join(_exported(text))
     text = _EXPORT_LIST.sub("", _EXPORT.sub(r"\1 \2", text))
     left = _LEFT.search(text)
     if left:
         raise ValueError(f"{name}: cannot be put into one file with others: {left[0]}")
-    offered = ", ".join(names)
     parts[name] = f"const m{len(parts)} = (() => {{\n{text}\nreturn {{{offered}}};\n}})();"
+
+
+def _exported(text: str) -> list[str]:
+    lists = [match[1].split(",") for match in _EXPORT_LIST.finditer(text)]
+    return [match[2] for match in _EXPORT.finditer(text)] + [
+        name.strip() for names in lists for name in names
+    ]
 
 
 def _variable(name: str, parts: Mapping[str, str]) -> str:

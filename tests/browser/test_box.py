@@ -1,0 +1,187 @@
+"""The box in a page of another origin, whose policy names the chat host and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser.boxes import ANY_ORIGIN, Box, complaints, foreign_site, policy, requests_of, size_of, tag
+
+FAR_DOWN = "<br>" * 200
+KIB = 1024
+
+
+@pytest.fixture(scope="module")
+def site():
+    with foreign_site() as found:
+        yield found
+
+
+@pytest.fixture
+def chat(make_daemon):
+    return make_daemon(ANY_ORIGIN)
+
+
+def open_box(window, site, chat, name="shop.html", before="", **options):
+    looks = {key: options.pop(key) for key in ("size", "dark", "language") if key in options}
+    body = before + tag(chat.url, **options)
+    return window(site.page(name, body, policy(chat.url)), **looks)
+
+
+def fetched(window, chat):
+    return [name.split("?")[0].split("/")[-1] for name in requests_of(window, chat.url)]
+
+
+def test_two_windows_chat_through_an_inline_box(chat, site, window):
+    ann, bob = (open_box(window, site, chat, room="lobby") for _ in range(2))
+    one, two = Box(ann).online(), Box(bob).online()
+    one.say("hello from the shop")
+    two.sees("hello from the shop")
+    two.say("hello <b>Ann</b>")
+    one.sees("hello from the shop", "hello <b>Ann</b>")
+    assert complaints(ann) == complaints(bob) == []
+
+
+def test_nothing_is_fetched_before_the_box_is_seen(chat, site, window):
+    ann = open_box(window, site, chat, before=FAR_DOWN, room="lobby")
+    WebDriverWait(ann, 10).until(lambda w: w.find_elements(By.TAG_NAME, "wsd-chat"))
+    ann.execute_async_script("setTimeout(arguments[0], 500)")
+    assert fetched(ann, chat) == ["wsd.js"]
+    ann.execute_script("document.querySelector('wsd-chat').scrollIntoView()")
+    Box(ann).online()
+    assert sorted(fetched(ann, chat)) == ["box.js", "chat.css", "en.json", "wsd.js"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_sizes(chat, site, window, language):
+    ann = open_box(window, site, chat, room="lobby", lang=language)
+    box = Box(ann).online()
+    first = requests_of(ann, chat.url)
+    loader = [name for name in first if name.endswith("wsd.js")]
+    assert sum(map(size_of, loader)) <= 5 * KIB
+    assert sum(map(size_of, set(first) - set(loader))) <= 30 * KIB
+    box.part("#emoji-open").click()
+    box.part(".emoji button")
+    more = set(requests_of(ann, chat.url)) - set(first)
+    assert 0 < sum(map(size_of, more)) <= 8 * KIB
+
+
+def test_the_bubble_opens_and_closes(chat, site, window):
+    ann = open_box(window, site, chat, mode="bubble", room="lobby")
+    box = Box(ann)
+    bubble = box.part(".bubble-open")
+    assert fetched(ann, chat) == ["wsd.js"]
+    bubble.send_keys(Keys.ENTER)
+    box.online()
+    assert bubble.get_attribute("aria-expanded") == "true"
+    focused = "return root.activeElement?.id || root.activeElement?.className"
+    assert box.run(focused) == "text"
+    box.say("from the bubble")
+    box.sees("from the bubble")
+    box.part("#text").send_keys(Keys.ESCAPE)
+    assert not box.part(".panel").is_displayed()
+    assert box.run(focused) == "bubble-open"
+    chat.admin("/api/v1/say", {"room": "lobby", "text": "are you there?"})
+    box.wait(lambda: bubble.text == "1")
+    assert bubble.get_attribute("aria-label") == "Open the chat: 1 new message"
+    bubble.click()
+    assert box.part(".panel").is_displayed()
+    box.wait(lambda: bubble.text == "")
+    box.part("#close").click()
+    assert not box.part(".panel").is_displayed()
+    assert complaints(ann) == []
+
+
+def test_the_bubble_fills_a_phone(chat, site, window):
+    ann = open_box(window, site, chat, mode="bubble", room="lobby", size=(390, 844))
+    box = Box(ann)
+    box.part(".bubble-open").click()
+    box.online()
+    assert box.part(".wsd").size == {"width": 390, "height": 844}
+
+
+def test_a_wall_only_shows(chat, site, window):
+    ann = open_box(window, site, chat, mode="view", room="lobby")
+    wall = Box(ann).online()
+    chat.admin("/api/v1/say", {"room": "lobby", "text": "for everybody"})
+    wall.sees("for everybody")
+    assert wall.all("textarea, input, #composer") == []
+    assert wall.part("#pop-out").get_attribute("href") == f"{chat.url}r/lobby"
+    assert complaints(ann) == []
+
+
+def test_several_boxes_in_one_page_are_one_guest(chat, site, window):
+    target = '<div id="here"></div>'
+    tags = (
+        tag(chat.url, room="lobby") + tag(chat.url, room="tech", target="#here")
+        + tag(chat.url, mode="bubble", room="lobby")
+    )  # fmt: skip
+    chat.admin("/api/v1/say", {"room": "lobby", "text": "before"})
+    ann = window(site.page("many.html", target + tags, policy(chat.url)), size=(1200, 1600))
+    tech, lobby = Box(ann, 0).online(), Box(ann, 1).online()
+    if tech.run("return root.querySelector('.room').textContent") != "tech":
+        tech, lobby = lobby, tech
+    bubble = Box(ann, 2)
+    bubble.part(".bubble-open").click()
+    bubble.sees("before")
+    tech.say("in tech")
+    lobby.say("in the lobby")
+    bubble.sees("before", "in the lobby")
+    tech.sees("in tech")
+    assert lobby.shown == ["before", "in the lobby"]
+    bubble.wait(lambda: bubble.part("#people-open-count").text == "1")
+
+
+def test_two_windows_of_one_guest_are_one_guest(chat, site, window):
+    ann = open_box(window, site, chat, room="lobby")
+    Box(ann).online()
+    address = ann.current_url
+    first = ann.current_window_handle
+    ann.switch_to.new_window("window")
+    ann.get(address)
+    second = Box(ann).online()
+    second.say("from my second window")
+    second.sees("from my second window")
+    second.wait(lambda: second.run("return root.querySelector('#people-count').textContent") == "1")
+    ann.switch_to.window(first)
+    one = Box(ann)
+    one.sees("from my second window")
+    assert "own" in one.message("from my second window").get_attribute("class").split()
+
+
+def test_what_the_tag_asks_for(chat, site, window):
+    style = '<link rel="stylesheet" href="data:text/css,html{font-size:62.5%25}">'
+    body = tag(chat.url, room="聊天", lang="zh-TW", theme="dark", name="Anna", title="Shop")
+    ann = window(site.page("asked.html", body, head=style))
+    box = Box(ann).online()
+    root = box.part(".wsd")
+    assert root.get_attribute("data-scheme") == "dark"
+    assert root.get_attribute("lang").startswith("zh")
+    assert box.part(".room").text.startswith("聊天")
+    box.wait(lambda: box.part("#name-shown").text == "Anna")
+    # The host page's rem is not ours.
+    assert box.run("return getComputedStyle(root.querySelector('#text')).fontSize") == "16px"
+
+
+def test_properties_of_the_site_colour_the_box(chat, site, window):
+    style = '<link rel="stylesheet" href="data:text/css,wsd-chat{--wsd-accent:rgb(1,2,3)}">'
+    ann = window(site.page("coloured.html", tag(chat.url, room="lobby"), head=style))
+    box = Box(ann).online()
+    box.part("#text").send_keys("x")
+    colour = "return getComputedStyle(root.querySelector('#send')).backgroundColor"
+    assert box.run(colour) == "rgb(1, 2, 3)"
+
+
+def test_a_page_whose_origin_is_not_listed_is_told_why(make_daemon, site, window):
+    chat = make_daemon()
+    ann = open_box(window, site, chat, room="lobby")
+    said = []
+
+    def hinted(w):
+        said.extend(entry["message"] for entry in w.get_log("browser"))
+        return any('"origins"' in each or "\\\"origins\\\"" in each for each in said)
+
+    WebDriverWait(ann, 20).until(hinted)
+    assert Box(ann).state != "online"
