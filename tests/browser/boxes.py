@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from selenium import webdriver
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -78,7 +77,7 @@ class Box:
         self.window = window
         self.index = index
 
-    def wait(self, condition, seconds: float = 20):  # noqa: ANN001, ANN201
+    def wait(self, condition, seconds: float = 20):
         return WebDriverWait(self.window, seconds, poll_frequency=0.1).until(lambda _: condition())
 
     def run(self, script: str, *arguments: object) -> object:
@@ -119,7 +118,10 @@ class Box:
         """Press a button of the bar that comes when the pointer is over a message."""
         message = self.message(text)
         webdriver.ActionChains(self.window).move_to_element(message).perform()
-        button = "return [...root.querySelectorAll('.actions button')].filter(b => b.textContent === arguments[0])"
+        button = (
+            "return [...root.querySelectorAll('.actions button')]"
+            ".filter(b => b.textContent === arguments[0])"
+        )
         self.wait(lambda: self.run(button, what))[0].click()
 
     def message(self, text: str) -> WebElement:
