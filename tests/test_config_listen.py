@@ -192,13 +192,21 @@ class TestSeveralCertificates:
 def test_what_is_in_force_reads_back_as_the_same(write, pair):
     a, b = pair("a.example"), pair("b.example")
     path = write(
-        f"listen:\n- 'unix:/x'\n- {{address: 'a:1', tls: {a.yaml}}}\n"
+        f"listen:\n- 'unix:/x'\n- {{address: 'a:1', tls: {a.yaml}, proxy_protocol: yes}}\n"
         f"- {{address: 'a:2', tls: [{a.yaml}, {b.yaml}]}}\n"
+        "- {address: 'unix:/y', proxy_protocol: true}\n- {address: 'a:3', proxy_protocol: no}\n"
     )
     settings = load(path, {})
+    proxied = [listen.proxy_protocol for listen in settings.listen]
+    assert proxied == [False, True, False, True, False]
     text = render_effective(settings)
     assert load(write(text), {}).listen == settings.listen
     assert "PRIVATE" not in text
+
+
+def test_the_proxy_protocol_is_on_or_off(write):
+    found = refusal(write("listen: {address: 'a:1', proxy_protocol: v2}"))
+    assert found == "wsd.yaml:1: listen.proxy_protocol: v2 is not true or false"
 
 
 # -- reloads

@@ -397,8 +397,8 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
             Addresses(),
             "Where visitors connect: HOST:PORT or unix:PATH, one or a list. Port 0 takes any free"
             " one. A mapping {address: …, tls: {certificate: FILE, key: FILE}} serves TLS; a list"
-            " of such pairs after tls: serves each name its own. proxy_protocol: true is not"
-            " available in this version.",
+            " of such pairs after tls: serves each name its own. proxy_protocol: true expects every"
+            " connection to begin with a PROXY header (version 1 or 2) of one of trusted_proxies.",
             restart=True,
         ),
     ] = (Listen("127.0.0.1", 8002),)

@@ -156,9 +156,6 @@ def _listen_entry(mapping: _Mapping) -> Listen:
     proxied = None
     if "proxy_protocol" in options:
         proxied = mapping.take("proxy_protocol", Flag().read, Flag.name)
-        if proxied:
-            later = "not available in this version"
-            mapping.add(options["proxy_protocol"], "proxy_protocol", later)
     pairs = _pairs(options["tls"], f"{mapping.key}.tls", mapping.report) if "tls" in options else ()
     return msgspec.structs.replace(address, pairs=pairs, proxy_protocol=bool(proxied))
 

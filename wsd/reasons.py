@@ -92,6 +92,10 @@ _closed: dict[str, str] = {
     "write_timeout": "no output was taken for timeouts.write",
     "close_timeout": "the client did not close its side within timeouts.close",
     "tls_failed": "no TLS, or none that both sides speak",
+    "proxy_not_trusted": "a PROXY header is expected, but the peer is not in trusted_proxies",
+    "no_proxy_header": "a PROXY header is expected, and something else came",
+    "bad_proxy_header": "a PROXY header that is malformed, or longer than 107 or 4112 bytes",
+    "proxy_timeout": "the PROXY header was not complete within 5 seconds",
     "truncated": "the client's side of TLS ended without close_notify",
     # what breaks RFC 6455 or a limit
     "reserved_bits": "a frame with a reserved bit",

@@ -27,6 +27,7 @@ from wsd.shared import Shared, worker_name
 from wsd.transports.admin import AdminRouter
 from wsd.transports.context import SWEEP_S, Attendant, Context
 from wsd.transports.http import HttpClient, Router
+from wsd.transports.introduction import introduce
 from wsd.transports.pages import Pages
 from wsd.transports.public import PublicRouter
 
@@ -107,12 +108,21 @@ class Worker:
             self._acceptors.append(Acceptor(self._loop, opening.listener, accept, self._on_short))
 
     def _accept(self, router: Router, place: int | None, sock: socket.socket, peer: str) -> None:
+        if place is not None and self.context.settings.listen[place].proxy_protocol:
+            introduce(self.context, sock, peer, partial(self._serve, router, place))
+        else:
+            self._serve(router, place, sock, peer)
+
+    def _serve(
+        self, router: Router, place: int | None, sock: socket.socket, peer: str
+    ) -> Attendant | None:
         tls = None if place is None else self._certificates[place]
         try:
-            HttpClient(self.context, router, sock, peer, tls)
+            return HttpClient(self.context, router, sock, peer, tls)
         except OSError as error:  # with TLS: it was reset while it waited to be accepted
             logs.event(logs.debug, "gone_at_once", detail=str(error))
             sock.close()
+            return None
 
     def _on_short(self, error: OSError) -> None:
         if not self._row[M.ACCEPT_PAUSES] % 40:  # about once in 10 s while it lasts

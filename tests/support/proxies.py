@@ -204,6 +204,27 @@ class Haproxy(Proxy):
         return ["-db", "-f", "haproxy.cfg"]
 
 
+class HaproxyTcp(Proxy):
+    """HAProxy that does not look into what it hands on; a certificate is wsd's."""
+
+    program = "haproxy"
+    block = "haproxy-tcp"
+    version = "send-proxy-v2"
+
+    def prepare(self) -> list[str]:
+        text = self.recipe({
+            ":443": f"127.0.0.1:{self.port}",
+            "127.0.0.1:8443": f"127.0.0.1:{self.upstream}",
+            "send-proxy-v2": self.version,
+        })  # fmt: skip
+        (self.directory / "haproxy.cfg").write_text(text)
+        return ["-db", "-f", "haproxy.cfg"]
+
+
+class HaproxyTcp1(HaproxyTcp):
+    version = "send-proxy"
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]

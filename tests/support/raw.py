@@ -100,6 +100,8 @@ class Raw:
         source: str = "",
     ) -> None:  # fmt: skip
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        if ":" in address[0]:
+            family = socket.AF_INET6
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -88,6 +88,11 @@ class Context:
         self.row[M.CONNECTIONS] += 1
         return bool(self.row[M.CONNECTIONS] <= self.settings.limits.connections)
 
+    def handed_on(self) -> None:
+        """Count no more a connection that is going to be counted anew, as another attendant's."""
+        self.row[M.ACCEPTED] -= 1
+        self.row[M.CONNECTIONS] -= 1
+
     def closed(self, reason: str, transport: str, uid: str = "") -> None:
         """Count and log the end of a connection, and why (a name in ``reasons.CLOSED``)."""
         self.row[M.CONNECTIONS] -= 1
