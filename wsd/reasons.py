@@ -88,6 +88,7 @@ _closed: dict[str, str] = {
     "refused": "the request was refused; wsd_http_rejected_total says why",
     "keep_alive": "no next request came within timeouts.keep_alive",
     # time
+    "handshake_rate": "the address begins TLS handshakes faster than it may have connections",
     "handshake_timeout": "the TLS handshake took longer than timeouts.header",
     "write_timeout": "no output was taken for timeouts.write",
     "close_timeout": "the client did not close its side within timeouts.close",

@@ -117,6 +117,9 @@ class Worker:
         self, router: Router, place: int | None, sock: socket.socket, peer: str
     ) -> Attendant | None:
         tls = None if place is None else self._certificates[place]
+        if tls is not None and not self.context.may_shake_hands(peer):
+            self.context.turn_away(sock, "handshake_rate", "http")
+            return None
         try:
             return HttpClient(self.context, router, sock, peer, tls)
         except OSError as error:  # with TLS: it was reset while it waited to be accepted

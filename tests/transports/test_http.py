@@ -13,6 +13,8 @@ import pytest
 from tests.support.parts import Site, Wire, change
 from wsd.metrics import HTTP_REJECTED, M
 from wsd.protocol.http import HttpError, Request, response
+from wsd.transports.addresses import UNKNOWN
+from wsd.transports.context import HANDSHAKES_AT_ONCE
 from wsd.transports.http import HttpClient
 
 Make = Callable[..., Site]
@@ -414,6 +416,24 @@ def test_a_tls_connection_that_was_reset_before_it_was_accepted(site: Site) -> N
     worker._accept(Canary(), 0, sock, "192.0.2.1")
     assert site.scoreboard.row("worker 0")[M.CONNECTIONS] == 0
     assert not site.workers[0].context.attendants
+
+
+def test_tl_09_who_may_begin_a_handshake(make_site: Make) -> None:
+    context = make_site(limits={"connections_per_address": 2}).workers[0].context
+
+    def may(peer: str) -> int:
+        return sum(context.may_shake_hands(peer) for _ in range(20))
+
+    assert may("192.0.2.1") == 2 * HANDSHAKES_AT_ONCE
+    assert may("192.0.2.1") == 0
+    assert may("::ffff:192.0.2.2") == 2 * HANDSHAKES_AT_ONCE
+    assert may("192.0.2.2") == 0
+    assert may("2001:db8::1") == 2 * HANDSHAKES_AT_ONCE
+    assert may("2001:db8::2") == 0
+    # A proxy begins them for everybody, and of some nobody knows who they are.
+    assert (may("127.0.0.1"), may(""), may(UNKNOWN)) == (20, 20, 20)
+    without = make_site(limits={"connections_per_address": 0}).workers[0].context
+    assert all(without.may_shake_hands("192.0.2.1") for _ in range(100))
 
 
 def test_tl_05_a_handshake_that_never_ends(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""TLS over real sockets: what is spoken, whose certificate, renewal, and handshakes that hang."""
+"""TLS over real sockets: what is spoken, whose certificate, renewal, half handshakes and floods."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import websockets.sync.client
 from tests.support.certificates import Certificate, make, make_dated
 from tests.support.daemon import Daemon
 from tests.support.raw import Raw, command, frame
+from wsd.transports.context import HANDSHAKE_EVERY_S, HANDSHAKES_AT_ONCE
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -426,3 +427,32 @@ def test_tl_05_a_client_that_goes_in_mid_handshake(
         except OSError:
             pass
         assert daemon.stop() == 0
+
+
+# -- floods (TL-09)
+
+
+def test_tl_09_a_flood_of_handshakes_from_one_address(
+    make_daemon: MakeDaemon, served: Certificate, first: Certificate
+) -> None:
+    """Beyond some burst they are closed before they cost anything; everybody else is served."""
+    daemon = make_daemon(
+        listen=listen(served), limits__connections_per_address=5, trusted_proxies="[10.0.0.0/8]"
+    )
+
+    def shake_hands(source: str) -> bool:
+        raw = Raw(("127.0.0.1", daemon.port), source=source)
+        try:
+            with raw.sock, first.client().wrap_socket(raw.sock, server_hostname="localhost"):
+                return True
+        except OSError:
+            return False
+
+    began = time.monotonic()
+    done = sum(shake_hands("127.0.0.2") for _ in range(60))
+    earned = (time.monotonic() - began) / HANDSHAKE_EVERY_S
+    burst = 5 * HANDSHAKES_AT_ONCE
+    assert burst - 2 <= done <= burst + earned + 2  # two workers may each let one more through
+    assert shake_hands("127.0.0.3")
+    daemon.wait_for(lambda: shake_hands("127.0.0.2"), "it is served again")
+    assert b'wsd_closed_total{reason="handshake_rate"} ' in daemon.admin("/metrics")[1]

@@ -29,14 +29,12 @@ def introduce(context: Context, sock: socket.socket, peer: str, serve: Serve) ->
     if not peer or context.proxies.trust(peer):
         Introduction(context, sock, peer, serve)
         return
-    context.opened()
-    sock.close()
-    _note(context, "proxy_not_trusted", peer)
+    _warn("proxy_not_trusted", peer)
+    context.turn_away(sock, "proxy_not_trusted", "proxy")
 
 
-def _note(context: Context, reason: str, peer: str) -> None:
+def _warn(reason: str, peer: str) -> None:
     logs.limited(logs.warning, "proxy_refused", reason, peer=peer)
-    context.closed(reason, "proxy")
 
 
 class Introduction:
@@ -85,10 +83,9 @@ class Introduction:
 
     def _on_gone(self, reason: str) -> None:
         self._context.dismiss(self)
-        if reason in ("eof", "reset", "restart"):  # a proxy that looks whether the port is open
-            self._context.closed(reason, "proxy")
-        else:
-            _note(self._context, reason, self._peer)
+        self._context.closed(reason, "proxy")
+        if reason not in ("eof", "reset", "restart"):  # or it looked whether the port is open
+            _warn(reason, self._peer)
 
     def sweep(self, now: float) -> None:
         if now - self._since > PROXY_S:
