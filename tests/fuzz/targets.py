@@ -1,4 +1,4 @@
-"""What must hold whatever bytes come: of the HTTP parser, the frames, the inflater.
+"""What must hold whatever bytes come, for each thing that reads bytes of strangers.
 
 A target takes any bytes and raises AssertionError, or whatever a bug raises. The first byte says
 how the rest is used (small limits, the other role), so that a fuzzer finds out what it does.
@@ -7,6 +7,7 @@ how the rest is used (small limits, the other role), so that a fuzzer finds out 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -23,6 +24,7 @@ from wsd.protocol.http import (
     RequestParser,
     error_response,
 )
+from wsd.protocol.proxy import LONGEST, ProxyError, ProxyParser
 from wsd.protocol.session import Closed, Event, Failed, Message, Session
 
 
@@ -180,7 +182,57 @@ def frame_seeds() -> list[bytes]:
     return seeds
 
 
+# -- the PROXY protocol
+
+
+def check_proxy(data: bytes) -> None:
+    """An address and where the header ends, or the documented error, however the bytes are cut."""
+    whole = proxy_outcome([data])
+    for pieces in ways_to_cut(data):
+        assert proxy_outcome(pieces) == whole
+
+
+def proxy_outcome(pieces: Sequence[bytes]) -> str | tuple[str, int] | None:
+    """(address, bytes of the header), the reason of an error, or None if something is missing."""
+    parser = ProxyParser()
+    taken = 0
+    try:
+        for piece in pieces:
+            used = parser.feed(piece)
+            assert 0 <= used <= len(piece)
+            taken += used
+            if (source := parser.next_source()) is not None:
+                assert not source or ip_address(source)
+                return source, taken
+            assert used == len(piece), "bytes are given back although the header goes on"
+    except ProxyError as error:
+        assert error.reason in reasons.CLOSED
+        return error.reason
+    assert taken <= LONGEST
+    return None
+
+
+def proxy_seeds() -> list[bytes]:
+    lines = [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\nGET /", b"PROXY UNKNOWN\r\n",
+        b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n", b"PROXY UNKNOWN anything at all\r\n",
+    ]  # fmt: skip
+    start = b"\r\n\r\n\0\r\nQUIT\n"
+    addresses = {0x11: bytes(range(12)), 0x21: bytes(range(36)), 0x31: bytes(216), 0: b""}
+    blocks = [
+        start + bytes((command, kind)) + len(block).to_bytes(2, "big") + block + b"GET /"
+        for command in (0x20, 0x21)
+        for kind, block in (*addresses.items(), (0x11, bytes(12) + b"\x04\0\1x"))
+    ]
+    return lines + blocks
+
+
+PROXY_SCRAPS = (
+    b"\r\n", b" ", b"PROXY ", b"TCP4", b"UNKNOWN", b"65536", b"::", b"\x21\x11", b"\0\x0c",
+)  # fmt: skip
+
 TARGETS = {
     "http": Target(check_http, http_seeds, HTTP_SCRAPS),
     "frames": Target(check_frames, frame_seeds, FRAME_SCRAPS),
+    "proxy": Target(check_proxy, proxy_seeds, PROXY_SCRAPS),
 }
