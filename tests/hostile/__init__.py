@@ -1,0 +1,1 @@
+"""Hostile and broken clients in full size, against the real daemon: ``bin/test hostile``."""
