@@ -19,7 +19,7 @@ ORDER = (
     {"daemon", "adminclient", "bench"},
     {"master", "pidfile"},
     {"worker"},
-    {"child"},
+    {"child", "listeners"},
     {"hub"},
     {"transports"},
     {"chat"},

@@ -1,7 +1,6 @@
 """The master: makes the listeners, forks hub and workers, watches, reloads and stops them.
 
-It holds no data and reads nothing from the network.  Its sockets stay open while workers die and
-are replaced, so nobody who waits in a backlog is lost.
+It holds no data and reads nothing from the network.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from wsd.config_listen import certificate_warnings, newly_invalid
 from wsd.config_values import MAX_WORKERS
 from wsd.hub.log import open_log
 from wsd.hub.server import Hub
+from wsd.listeners import CannotListen, Listeners, Opening
 from wsd.metrics import M
-from wsd.net import listener
 from wsd.net.loop import READ, Loop
 from wsd.shared import Shared, worker_name
 from wsd.systemd import Notifier
-from wsd.worker import Opening, Worker
+from wsd.worker import Worker
 
 HUNG_S = 10.0
 """Silence after which a child is taken for hung."""
@@ -114,10 +113,7 @@ class Master:
         self._shared = Shared(MAX_WORKERS)
         self._scoreboard = self._shared.scoreboard
         self._row = self._scoreboard.row("master")
-        self._public: list[list[socket.socket]] = []
-        self._admin: list[socket.socket] = []
-        self._hub_listener: socket.socket | None = None
-        self._unix_paths: list[str] = []
+        self._listeners = Listeners()
         self._loop = Loop()
         self._ticked_at = self._loop.clock()
         self._fed_at = 0.0
@@ -150,7 +146,7 @@ class Master:
             self._loop.every(1.0, self._tick)
             self._loop.run()
         finally:
-            self._close_listeners()
+            self._listeners.close()
         return self._exit_status
 
     def _prepare(self) -> None:
@@ -165,51 +161,11 @@ class Master:
             load_secret(secret_path(settings))  # made here if need be, once, before the fork
         except (OSError, ValueError) as error:
             raise CannotStart(f"the secret for guest tokens: {error}") from None
-        hub_path = os.path.join(settings.runtime, "hub.sock")
-        self._hub_path = hub_path
+        self._hub_path = os.path.join(settings.runtime, "hub.sock")
         try:
-            what = hub_path
-            self._hub_listener = self._bind_unix(hub_path)
-            for listen in settings.listen:
-                what = listen.address
-                self._public.append(self._bind(listen.host, listen.port, listen.path))
-            for listen in settings.admin:
-                what = listen.address
-                self._admin += self._bind(listen.host, listen.port, listen.path, count=1)
-        except OSError as error:
-            raise CannotStart(f"{what}: {error.strerror or error}") from None
-
-    def _bind(self, host: str, port: int, path: str, count: int = 0) -> list[socket.socket]:
-        if path:  # connections to a Unix socket are not spread by the kernel: all workers share it
-            # Who may connect to a public one is said by the directory that it is in.
-            return [self._bind_unix(path, 0o600 if count else 0o666)]
-        return listener.bind_tcp(host, port, count or self._settings.workers)
-
-    def _bind_unix(self, path: str, mode: int = 0o600) -> socket.socket:
-        sock = listener.bind_unix(path, mode)
-        self._unix_paths.append(path)
-        return sock
-
-    def _close_listeners(self) -> None:
-        for sock in self._all_listeners():
-            sock.close()
-        for path in self._unix_paths:
-            try:
-                os.unlink(path)
-            except OSError:
-                pass
-
-    def _all_listeners(self) -> list[socket.socket]:
-        hub = [self._hub_listener] if self._hub_listener else []
-        return hub + self._admin + [sock for group in self._public for sock in group]
-
-    def _openings(self, slot: Slot) -> list[Opening]:
-        """The listeners of one worker: its own of each address, and the shared ones."""
-        openings = [
-            Opening(group[self._number(slot) % len(group)], place)
-            for place, group in enumerate(self._public)
-        ]
-        return openings + [Opening(sock, None) for sock in self._admin]
+            self._listeners.open(settings, self._hub_path)
+        except CannotListen as error:
+            raise CannotStart(str(error)) from None
 
     # -- children
 
@@ -252,7 +208,7 @@ class Master:
         try:
             settings = self._settings
             logs.setup(settings.log.level, settings.log.format, slot.name)
-            openings = [] if slot.is_hub else self._openings(slot)
+            openings = [] if slot.is_hub else self._listeners.openings(self._number(slot))
             self._drop_inherited(slot, openings, ours)
             row = self._scoreboard.row(slot.name)
             status = Child(slot.name, row, control).live(
@@ -270,11 +226,9 @@ class Master:
             if other.control is not None:
                 other.control.close()
         kept = {opening.listener for opening in openings}
-        if slot.is_hub:
-            kept = {sock for sock in (self._hub_listener,) if sock}
-        for sock in self._all_listeners():
-            if sock not in kept:
-                sock.close()
+        if slot.is_hub and self._listeners.hub:
+            kept = {self._listeners.hub}
+        self._listeners.close_others(kept)
         for fd in self._private:
             os.close(fd)
 
@@ -284,12 +238,13 @@ class Master:
             return Worker(
                 loop, self._number(slot), openings, self._hub_path, settings, self._shared
             )
-        assert self._hub_listener is not None
+        listener = self._listeners.hub
+        assert listener is not None
         # The whole file is read when the daemon starts, not when a hub is replaced: that has to
         # be quick, and the one before it had the file open without a complaint.
         thorough = self._scoreboard.row("hub")[M.STARTS] <= 1
         log = open_log(settings.state, settings.durability, thorough=thorough)
-        return Hub(loop, self._hub_listener, log, settings, self._scoreboard.row("hub"))
+        return Hub(loop, listener, log, settings, self._scoreboard.row("hub"))
 
     def _on_report(self, slot: Slot, control: socket.socket) -> None:
         try:
@@ -304,22 +259,10 @@ class Master:
             self._scoreboard.row(s.name)[M.READY] for s in self._slots
         ):
             self._phase = Phase.SERVING
-            logs.event(logs.info, "serving", addresses=" ".join(self.addresses()))
-            self._notifier.ready(f"serving {' '.join(self.addresses())}")
-            self._on_ready(self.addresses())
-
-    def addresses(self) -> list[str]:
-        """Where visitors find the chat page."""
-        found = []
-        for listen, group in zip(self._settings.listen, self._public, strict=True):
-            if listen.path:
-                found.append(listen.address)
-                continue
-            port = group[0].getsockname()[1]
-            host = f"[{listen.host}]" if ":" in listen.host else listen.host
-            scheme = "https" if listen.tls else "http"
-            found.append(f"{scheme}://{host}:{port}/")
-        return found
+            addresses = self._listeners.addresses()
+            logs.event(logs.info, "serving", addresses=" ".join(addresses))
+            self._notifier.ready(f"serving {' '.join(addresses)}")
+            self._on_ready(addresses)
 
     def _drop_control(self, slot: Slot) -> None:
         if slot.control is not None:
@@ -461,19 +404,15 @@ class Master:
             return
         if any(slot.retiring for slot in self._slots):
             raise OSError(f"workers: going down to {there} is not finished yet; try again")
-        shared = [group for group in self._public if group[0].family != socket.AF_UNIX]
         if workers > there:
-            more = [listener.more_tcp(group[0], workers - there) for group in shared]
-            for group, sockets in zip(shared, more, strict=True):
-                group += sockets
+            self._listeners.grow(workers - there)
             for i in range(there, workers):
                 slot = Slot(worker_name(i))
                 self._slots.append(slot)
                 # After the new settings have been put in force, which it is to start with.
                 self._loop.call_later(0, partial(self._spawn, slot))
             return
-        for group in shared:
-            listener.steer(group[0], workers)
+        self._listeners.steer(workers)
         for slot in self._slots[workers + 1 :]:
             slot.retiring = True
             # What is on its way to it still arrives, and is served, before it is told.
@@ -484,12 +423,7 @@ class Master:
         if any(other.pid for other in self._slots if other.retiring):
             return
         self._slots = [other for other in self._slots if not other.retiring]
-        workers = len(self._slots) - 1
-        for group in self._public:
-            if group[0].family != socket.AF_UNIX:
-                while len(group) > workers:  # from the end: the kernel fills a gap with the last
-                    group.pop().close()
-                listener.steer(group[0], 0)
+        self._listeners.shrink(len(self._slots) - 1)
 
     def _warn(self) -> None:
         for text in certificate_warnings(self._settings.listen, time.time()):
@@ -541,9 +475,8 @@ class Master:
             self._loop.call_later(2.0, self._stop_hard)
         for slot in self._slots[1:]:
             self._order(slot, child.STOP if now else child.DRAIN)
-        while self._public:  # the workers still accept what waits there, then close them as well
-            for sock in self._public.pop():
-                sock.close()
+        # The workers still accept what waits there, then close them as well.
+        self._listeners.close_public()
         self._go_on_stopping()
 
     def _go_on_stopping(self) -> None:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from wsd import logs
 from wsd.chat.commands import Commands
@@ -18,6 +17,7 @@ from wsd.chat.rates import Rates
 from wsd.chat.rooms import Rooms
 from wsd.config import Settings
 from wsd.hub.link import HubLink
+from wsd.listeners import Opening
 from wsd.metrics import M, Row
 from wsd.net.connection import Flusher
 from wsd.net.listener import Acceptor
@@ -35,13 +35,6 @@ ROOMS_SWEEP_S = 5.0
 GUESTS_SWEEP_S = 60.0
 LAST_WORDS_S = 1.0
 """How long the last close frames may take to leave before a worker ends."""
-
-
-class Opening(NamedTuple):
-    """A listening socket of the master's; its place in ``listen``, None for one of ``admin``."""
-
-    listener: socket.socket
-    place: int | None
 
 
 class Worker:
