@@ -103,6 +103,7 @@ test("the outbox survives a reload, and what was under way is said once more wit
   const after = new Network();
   const second = connect(t, after);
   assert.deepEqual(second.outbox("lobby").map(({ text }) => text), ["one", "two"]);
+  assert.deepEqual(second.outbox("lobby").map(({ status }) => status), ["queued", "queued"]);
   after.socket.welcome();
   const again = () => after.socket.sent.filter(({ type }) => type === "say");
   assert.deepEqual(again().map(({ text, cid }) => [text, cid]), [["one", said.cid]], "one at a time");
@@ -118,6 +119,7 @@ test("after rate the same message goes first, when its time has come", async (t)
   const said = () => socket.sent.filter(({ type }) => type === "say");
   socket.say({ type: "error", id: said()[0].id, code: "rate", message: "too fast", retry_ms: 1800 });
   await clock.pass(1700);
+  client.say("lobby", "three");
   assert.equal(said().length, 1);
   await clock.pass(200);
   assert.deepEqual(said().map(({ text }) => text), ["one", "one"]);
