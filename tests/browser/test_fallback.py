@@ -131,6 +131,18 @@ def test_with_a_websocket_that_never_answers_the_first_message_is_soon_there(
     wait_told(each, ["hello", "and on"])
 
 
+def test_code_that_could_not_be_fetched_is_fetched_again(make_daemon, window, page):
+    """What only those need who have no WebSocket comes when it is needed, over a bad line."""
+    daemon = make_daemon(ANY_ORIGIN)
+    each = window("about:blank", first=NO_WEBSOCKET)
+    each.execute_cdp_cmd("Network.enable", {})
+    each.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/fallbacks.js*"]})
+    each.get(page(daemon))
+    wait(each, lambda w: w.execute_script("return window.told?.states.includes('waiting')"))
+    each.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    wait(each, lambda w: state(w) == "stream")
+
+
 def test_storage_may_be_forbidden(make_daemon, window, page):
     each = window(page(make_daemon(ANY_ORIGIN)), first=NO_STORAGE)
     wait(each, lambda w: state(w) == "websocket")

@@ -22,9 +22,16 @@ const MEMORY_MS = 3_600_000;
 /** @type {Partial<Record<Kind, new (host: Host) => Transport>>} */
 const TRANSPORTS = { websocket: WebSocketTransport };
 
-// Nine visitors in ten never need them.
+let failedLoads = 0;
+
+// Nine visitors in ten never need them. Some browsers remember for as long as the page lives that a
+// module could not be fetched, so another attempt needs another address.
 async function loadFallbacks() {
-  const { PollTransport, StreamTransport } = await import("./transports/fallbacks.js");
+  const again = failedLoads ? `?again=${failedLoads}` : "";
+  failedLoads += 1;
+  /** @type {typeof import("./transports/fallbacks.js")} */
+  const { PollTransport, StreamTransport } = await import(`./transports/fallbacks.js${again}`);
+  failedLoads = 0;
   Object.assign(TRANSPORTS, { stream: StreamTransport, poll: PollTransport });
 }
 
