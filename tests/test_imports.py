@@ -12,7 +12,7 @@ import wsd
 
 ROOT = Path(wsd.__file__).parent
 
-# From the top to the bottom; what stands in one line is on one level.
+# From the top to the bottom; what stands in one set is on one level.
 ORDER = (
     {"__main__"},
     {"cli"},
@@ -25,7 +25,10 @@ ORDER = (
     {"chat"},
     {"net", "protocol"},
     {"systemd"},
-    {"config", "config_table", "config_text", "config_listen", "config_values", "config_file"},
+    {
+        "config", "config_table", "config_text", "config_check", "config_listen", "config_values",
+        "config_file",
+    },
     {"shared"},
     {"metrics", "tally", "allowances", "failpoints", "certificates"},
     {"logs", "reasons", "strict_json"},

@@ -4,13 +4,11 @@ Everything else about the configuration derives from the annotated structs below
 errors, overrides from the environment, the default file, the reference, what is in force, and the
 list of what a reload cannot change. `config_file.py` reads YAML, `config_values.py` has the kinds
 of value (`config_listen.py` that of listeners), `config_table.py` walks the table,
-`config_text.py` writes the files.
+`config_check.py` compares settings with each other, `config_text.py` writes the files.
 """
 
 import os
-import re
 import sys
-import unicodedata
 from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Annotated, Any, TypeVar
@@ -18,10 +16,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from wsd import config_text
+from wsd.config_check import CrossCheck
 from wsd.config_file import (
     ConfigError,
     Entries,
-    Items,
     Node,
     Problem,
     Report,
@@ -40,6 +38,8 @@ from wsd.config_values import (
     Each,
     Flag,
     Kind,
+    Mode,
+    Modes,
     Path,
     Refused,
     RoomName,
@@ -68,51 +68,12 @@ __all__ = [
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _YEAR = 365 * _DAY
-Mode = bool | int | float | str
 
 LANGUAGES = ("en", "zh-CN")
 """Of the interface; each is a file in ``wsd/web/lang``."""
 
 ORIGINS = Each("a list of origins", origin, 'https://example.com, https://*.example.com or "*"')
 PROXIES = Each("a list of networks", proxy, "an address, a network like 10.0.0.0/8, or unix")
-
-
-class Modes(Kind[dict[str, Mode]]):
-    """A room's modes. Their names and meanings belong to the chat, not to this file."""
-
-    name = "a mapping of modes"
-    bounds = "name: true, false, a number or a text"
-
-    def parse(self, node: Node, key: str, report: Report) -> dict[str, Mode]:
-        if not isinstance(node, Entries):
-            raise Refused("expected a mapping like {slow_s: 10}")
-        modes: dict[str, Mode] = {}
-        for name, value in node.entries.items():
-            try:
-                modes[name] = self.one(name, value)
-            except Refused as refused:
-                report.add(value, f"{key}.{shorten(name)}", str(refused))
-        return modes
-
-    @staticmethod
-    def one(name: str, node: Node) -> Mode:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
-            raise Refused("not the name of a mode")
-        if not isinstance(node, Scalar) or node.empty:
-            raise Refused(f"expected {Modes.bounds}")
-        if node.quoted:
-            return node.text
-        if node.text in ("true", "false"):
-            return node.text == "true"
-        if re.fullmatch(r"-?\d{1,18}", node.text, re.ASCII):
-            return int(node.text)
-        if re.fullmatch(r"-?\d{1,18}\.\d{1,18}", node.text, re.ASCII):
-            return float(node.text)
-        return node.text
-
-    def show(self, value: dict[str, Mode]) -> str:
-        shown = [f"{name}: {msgspec.json.encode(mode).decode()}" for name, mode in value.items()]
-        return "{" + ", ".join(shown) + "}"
 
 
 class RoomHistory(msgspec.Struct, frozen=True):
@@ -538,81 +499,13 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     overrides |= from_environment(table(), environ, report)
     builder = Builder(table(), report, overrides)
     settings = builder.section(Settings, root, "")
-    _cross_check(settings, builder.given, report)
+    check = CrossCheck(table(), builder.given, report)
+    check.orders(settings, settings.for_room)
+    check.listeners(listen=settings.listen, admin=settings.admin)
     # In the file's order, which is not the table's; the environment after it.
     report.problems.sort(key=lambda problem: (problem.file != path, problem.line))
     report.raise_if_any()
     return settings
-
-
-# (the smaller, the larger, whether they may be equal)
-_ORDERED = (
-    ("history.replay", "history.size", True),
-    ("history.recover_max", "history.size", True),
-    ("limits.text", "limits.message", True),
-    ("ping.timeout", "ping.every", False),
-    ("drain.spread", "drain.stop", False),
-)
-
-
-def _cross_check(settings: Settings, given: Mapping[str, Node], report: Report) -> None:
-    """Settings that are right alone and wrong together."""
-    _check_order(settings, given, "", report)
-    for written, node in _below(given.get("rooms")).items():
-        room = unicodedata.normalize("NFC", written)
-        _check_order(settings.for_room(room), _flat(node), f"rooms.{room}.", report)
-    _check_listeners(settings, given, report)
-
-
-def _below(node: Node | None) -> dict[str, Node]:
-    return node.entries if isinstance(node, Entries) else {}
-
-
-def _flat(room: Node) -> dict[str, Node]:
-    """The nodes of one room's overrides by their names in the table."""
-    sections = _below(room).items()
-    return {f"{a}.{b}": node for a, section in sections for b, node in _below(section).items()}
-
-
-def _check_order(
-    holder: msgspec.Struct, given: Mapping[str, Node], prefix: str, report: Report
-) -> None:
-    """Compares the pairs of which the administrator has written both.  Against a default nobody
-    has chosen nothing is wrong: the smaller of the two simply wins."""
-    for smaller, larger, may_equal in _ORDERED:
-        if not given.keys() >= {smaller, larger} or _known_bad(report, prefix, smaller, larger):
-            continue
-        (low, low_text), (high, high_text) = _shown(holder, smaller), _shown(holder, larger)
-        if low < high or (may_equal and low == high):
-            continue
-        words = "at most" if may_equal else "less than"
-        message = f"{low_text} must be {words} {larger}, which is {high_text}"
-        report.add(given[smaller], prefix + smaller, message)
-
-
-def _shown(holder: msgspec.Struct, path: str) -> tuple[float, str]:
-    setting = table().rows[path]
-    value = setting.of(holder)
-    return value, setting.key.kind.show(value)
-
-
-def _known_bad(report: Report, prefix: str, *keys: str) -> bool:
-    """True when one of the keys has a problem already, and its value means nothing."""
-    return any(report.has(key) or report.has(prefix + key) for key in keys)
-
-
-def _check_listeners(settings: Settings, given: Mapping[str, Node], report: Report) -> None:
-    seen: set[str] = set()
-    for key in ("listen", "admin"):
-        node = given.get(key)
-        if node is None or report.has(key):
-            continue
-        items = node.items if isinstance(node, Items) else (node,)
-        listeners = getattr(settings, key)
-        for item, listen in zip(items, listeners, strict=True):
-            if listen.address in seen and (listen.path or listen.port):
-                report.add(item, key, f"{listen.address} is listened on twice")
-            seen.add(listen.address)
 
 
 def needs_restart(old: Settings, new: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from wsd.config_file import Items, Node, Report, Scalar, shorten
+from wsd.config_file import Entries, Items, Node, Report, Scalar, shorten
 
 T = TypeVar("T")
 KIB = 1024
@@ -403,3 +403,44 @@ def port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise Refused(f"{quote(shorten(text))} is not a port: 0 to 65535")
     return number
+
+
+Mode = bool | int | float | str
+
+
+class Modes(Kind[dict[str, Mode]]):
+    """A room's modes. Their names and meanings belong to the chat, not to this file."""
+
+    name = "a mapping of modes"
+    bounds = "name: true, false, a number or a text"
+
+    def parse(self, node: Node, key: str, report: Report) -> dict[str, Mode]:
+        if not isinstance(node, Entries):
+            raise Refused("expected a mapping like {slow_s: 10}")
+        modes: dict[str, Mode] = {}
+        for name, value in node.entries.items():
+            try:
+                modes[name] = self.one(name, value)
+            except Refused as refused:
+                report.add(value, f"{key}.{shorten(name)}", str(refused))
+        return modes
+
+    @staticmethod
+    def one(name: str, node: Node) -> Mode:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+            raise Refused("not the name of a mode")
+        if not isinstance(node, Scalar) or node.empty:
+            raise Refused(f"expected {Modes.bounds}")
+        if node.quoted:
+            return node.text
+        if node.text in ("true", "false"):
+            return node.text == "true"
+        if re.fullmatch(r"-?\d{1,18}", node.text, re.ASCII):
+            return int(node.text)
+        if re.fullmatch(r"-?\d{1,18}\.\d{1,18}", node.text, re.ASCII):
+            return float(node.text)
+        return node.text
+
+    def show(self, value: dict[str, Mode]) -> str:
+        shown = [f"{name}: {json.dumps(mode, ensure_ascii=False)}" for name, mode in value.items()]
+        return "{" + ", ".join(shown) + "}"
