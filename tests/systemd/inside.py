@@ -14,6 +14,7 @@ import pwd
 import re
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -150,6 +151,34 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
+
+
+PAIR = ("chat.pem", "chat.key")
+
+
+def make_pair(name: str) -> Path:
+    """A folder with a certificate and its key, which root alone may read."""
+    folder = Path("/root") / name
+    if not folder.exists():
+        folder.mkdir()
+        certificate, key = (str(folder / file) for file in PAIR)
+        sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+           "-nodes", "-subj", f"/CN={name}", "-out", certificate, "-keyout", key)  # fmt: skip
+    return folder
+
+
+def serve_tls(folder: Path, *unit: str) -> None:
+    """Restart the service with the pair in ``folder``, and these lines in its unit."""
+    DROP_IN.with_name("tls.conf").write_text("\n".join(["[Service]", *unit, ""]))
+    certificate, key = (folder / file for file in PAIR)
+    pair = 'listen: ["127.0.0.1:8002", {address: "127.0.0.1:8443", tls: {'
+    CONFIG.write_text(EDITED + f"{pair}certificate: {certificate}, key: {key}}}}}]\n")
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "restart", "wsd")
+
+
+def served() -> str:
+    return ssl.get_server_certificate(("127.0.0.1", 8443))
 
 
 # -- steps
@@ -389,6 +418,52 @@ def restart() -> str:
     bo.hears("hello from Ann")
     bo.close()
     return json.dumps(bye)
+
+
+@step
+def certificates() -> str:
+    """A key that a group may read, as docs/install.md says it; a renewal is a reload."""
+    folder = Path("/etc/wsd/tls")
+    first, second = make_pair("first"), make_pair("second")
+    sh("groupadd", "--system", "wsd-keys")
+    sh("install", "-d", "-m", "750", "-g", "wsd-keys", str(folder))
+
+    def put(pair: Path) -> None:
+        files = [str(pair / name) for name in PAIR]
+        sh("install", "-m", "640", "-g", "wsd-keys", *files, str(folder))
+
+    put(first)
+    serve_tls(folder, "SupplementaryGroups=wsd-keys")
+    pid, ann = main_pid(), Client("Ann")
+    assert served() == (first / "chat.pem").read_text()
+    put(second)
+    assert served() == (first / "chat.pem").read_text()
+    sh("systemctl", "reload", "wsd")
+    wait_for(lambda: served() == (second / "chat.pem").read_text(), "the new certificate")
+    (folder / "chat.pem").write_text("half a certifi")
+    assert sh("systemctl", "reload", "wsd", ok=False).returncode != 0
+    assert f"{CONFIG}:5: listen[1].tls.certificate: {folder}/chat.pem and" in journal()
+    assert served() == (second / "chat.pem").read_text()
+    ann.say("through all of it")
+    ann.close()
+    assert main_pid() == pid
+    return "first, second, and no third"
+
+
+@step
+def credentials() -> str:
+    """The same without a group: systemd hands over copies when the service starts."""
+    pair = make_pair("first")
+    load = [f"LoadCredential={name}:{pair / name}" for name in PAIR]
+    serve_tls(Path("/run/credentials/wsd.service"), *load)
+    assert served() == (pair / "chat.pem").read_text()
+    reload = sh("systemctl", "reload", "wsd", ok=False).returncode  # 252 does not let it see them
+    assert served() == (pair / "chat.pem").read_text()
+    DROP_IN.with_name("tls.conf").unlink()
+    CONFIG.write_text(EDITED)
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "restart", "wsd")
+    return f"{sh('systemctl', '--version').stdout.splitlines()[0]}: reload exits with {reload}"
 
 
 @step
