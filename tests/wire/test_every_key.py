@@ -261,6 +261,12 @@ def _poll_is_held(daemon: Daemon) -> bool:
         return time.monotonic() - began > 1.5
 
 
+def _compresses(daemon: Daemon) -> bool:
+    with raw(daemon) as one:
+        one.send(handshake(extra="Sec-WebSocket-Extensions: permessage-deflate\r\n"))
+        return "permessage-deflate" in one.answer().headers.get("sec-websocket-extensions", "")
+
+
 def _announced_spread(daemon: Daemon) -> int:
     with raw(daemon) as one:
         one.upgrade().hello(room())
@@ -430,6 +436,7 @@ PROBES: dict[str, Probe] = {
         _pong_is_due_soon, {"200ms": True, "3s": False}, {"ping.every": "3100ms"}
     ),
     "poll.hold": Probe(_poll_is_held, {"300ms": False, "3s": True}),
+    "compression": Probe(_compresses, {"off": False, "on": True}),
     "drain.spread": Probe(_announced_spread, {"100ms": 100, "200ms": 200}),
     "drain.stop": Probe(
         _ends_in_spite_of, {"500ms": True, "30s": False}, {"timeouts.close": "4s"}
@@ -448,12 +455,13 @@ ALONE = {"drain.spread", "drain.stop", "workers", "limits.connections"}
 """Keys that each value of needs a daemon of its own for, though a reload can change them: some show
 when it ends, some by the number of its workers (which tests/wire/test_resize.py changes)."""
 
-RELOADED = [k for k in PROBES if not table().rows[k].key.restart and k not in ALONE]
 NO_EFFECT_YET = [key for key, row in table().rows.items() if "No effect yet" in row.key.help]
+STARTED = [key for key, row in table().rows.items() if row.key.restart or key in ALONE]
+RELOADED = [key for key in PROBES if key not in [*STARTED, *NO_EFFECT_YET]]
 
 
 def test_every_key_has_a_probe_that_sees_a_difference() -> None:
-    assert list(PROBES) == [key for key in table().rows if key not in NO_EFFECT_YET]
+    assert list(PROBES) == list(table().rows)
     for key, probe in PROBES.items():
         assert len({repr(seen) for seen in probe.sees.values()}) > 1, key
 
@@ -499,7 +507,7 @@ def test_a_reload_puts_a_key_in_force(key: str, changing: Daemon) -> None:
     reload(changing, {})
 
 
-@pytest.mark.parametrize("key", [key for key in PROBES if key not in RELOADED])
+@pytest.mark.parametrize("key", STARTED)
 def test_a_start_puts_a_key_in_force(
     key: str, tmp_path: Path, make_daemon: Callable[..., Daemon]
 ) -> None:
