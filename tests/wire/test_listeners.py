@@ -226,9 +226,8 @@ def test_nx_12_who_is_believed_changes_with_a_reload(make_daemon: MakeDaemon) ->
     assert daemon.cli("reload").returncode == 0
     daemon.wait_for(lambda: not served_to("127.0.0.2"), "it is refused")
     assert served_to("127.0.0.3")
-    assert any(
-        "proxy_refused reason=proxy_not_trusted peer=127.0.0.2" in line for line in daemon.lines
-    )
+    told = "proxy_refused reason=proxy_not_trusted peer=127.0.0.2"
+    daemon.wait_for(lambda: any(told in line for line in daemon.lines), "it is logged")
     metrics = daemon.admin("/metrics")[1]
     assert re.search(rb'wsd_closed_total\{reason="proxy_not_trusted"\} [1-9]', metrics)
 

@@ -284,7 +284,9 @@ def test_tl_03_a_bad_pair_refuses_the_whole_reload(
     daemon.wait_for(lambda: daemon.info()["reloads_failed"] == 1, "it is refused")
     note = daemon.info()["note"]
     assert served.path in note or served.key in note, note
-    (line,) = [line for line in daemon.lines if "reload_refused" in line]
+    (line,) = daemon.wait_for(
+        lambda: [line for line in daemon.lines if "reload_refused" in line], "it is logged"
+    )
     if how != "expired":
         assert f"{daemon.path}:1: listen[0].tls[0]." in line
         check = daemon.cli("check")
@@ -308,6 +310,10 @@ def test_tl_03_a_bad_pair_refuses_the_whole_reload(
     assert daemon.pid_of("worker 0") != worker
 
 
+def warned(daemon: Daemon, words: str) -> bool:
+    return any("warning master certificate" in line and words in line for line in daemon.lines)
+
+
 def test_tl_03_an_expired_certificate_is_served_with_a_warning(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
@@ -315,7 +321,7 @@ def test_tl_03_an_expired_certificate_is_served_with_a_warning(
     expired = make_dated(tmp_path, "20200101000000Z", "20210101000000Z")
     daemon = make_daemon(listen=listen(expired), workers=1)
     words = f"{expired.path} expired on 2021-01-01 00:00:00 UTC"
-    assert any("warning master certificate" in line and words in line for line in daemon.lines)
+    daemon.wait_for(lambda: warned(daemon, words), "the warning")
     check = daemon.cli("check")
     assert (check.returncode, check.stderr) == (0, f"wsd: warning: {words}\n")
     daemon.write_config(limits__text=5)
@@ -326,7 +332,7 @@ def test_tl_10_a_key_that_everybody_may_read(make_daemon: MakeDaemon, served: Ce
     os.chmod(served.key, 0o644)
     daemon = make_daemon(listen=listen(served), workers=1)
     words = f"{served.key} can be read by every user of this machine"
-    assert any("warning master certificate" in line and words in line for line in daemon.lines)
+    daemon.wait_for(lambda: warned(daemon, words), "the warning")
     assert words in daemon.cli("check").stderr
     os.chmod(served.key, 0o600)
     assert daemon.cli("check").stderr == ""

@@ -103,9 +103,7 @@ def _is_escaped(value: str, at: int) -> bool:
 
 
 # One pair or none, with the semicolon or end behind it (RFC 7239, 4; the space is a courtesy).
-_PAIR = re.compile(
-    rf'[ \t]*(?:({TOKEN})=({TOKEN}|"(?:[^"\\]|\\.)*")[ \t]*)?(?:;|\Z)', re.ASCII
-)
+_PAIR = re.compile(rf'[ \t]*(?:({TOKEN})=({TOKEN}|"(?:[^"\\]|\\.)*")[ \t]*)?(?:;|\Z)', re.ASCII)
 
 
 def _node(element: str) -> str:
