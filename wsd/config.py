@@ -69,7 +69,9 @@ __all__ = [
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _YEAR = 365 * _DAY
 
-LANGUAGES = ("en", "zh-CN")
+LANGUAGES = (
+    "en", "zh-CN", "zh-TW", "es", "fr", "de", "pt-BR", "ru", "ja", "ko", "ar", "hi"
+)  # fmt: skip
 """Of the interface; each is a file in ``wsd/web/lang``."""
 
 ORIGINS = Each("a list of origins", origin, 'https://example.com, https://*.example.com or "*"')

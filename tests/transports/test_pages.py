@@ -48,13 +48,15 @@ def page(pages: Pages, room: str = "lobby", title: str = "wsd", language: str = 
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [("", "en"), ("en", "en"), ("en-GB,en;q=0.9", "en"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN"),
-     ("zh", "zh-CN"), ("ZH-tw", "zh-CN"), ("de, zh;q=0.5", "zh-CN"), ("de,fr", "en"),
+     ("zh", "zh-CN"), ("ZH-tw", "zh-TW"), ("nl, zh;q=0.5", "zh-CN"), ("nl,fi", "en"),
+     ("nl,pt-PT;q=0.9,en;q=0.8", "pt-BR"), ("de-CH", "de"), ("ar-EG,ar;q=0.9", "ar"),
      ("*", "en"), (";;;,,,", "en"), ("x," * 4000 + "zh", "en"), ("enx", "en")],
 )  # fmt: skip
 def test_language(pages: Pages, accepted: str, language: str) -> None:
     headers, body = page(pages, Accept_Language=accepted)
     assert headers["content-language"] == language
-    assert f'<html lang="{language}" dir="ltr">' in body
+    direction = "rtl" if language == "ar" else "ltr"
+    assert f'<html lang="{language}" dir="{direction}">' in body
     assert headers["vary"] == "Accept-Language"
 
 
@@ -154,7 +156,7 @@ def test_etags(pages: Pages) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/static/", "/static/none.js", "/static/lang", "/static/lang/", "/static/CHAT.JS",
-     "/static//chat.js", "/static/chat.js/", "/static/static/chat.js", "/static/lang/de.json",
+     "/static//chat.js", "/static/chat.js/", "/static/static/chat.js", "/static/lang/xx.json",
      "/static/%E2%80%A6", "/static/__init__.py", "/static/chat.js%20"],
 )  # fmt: skip
 def test_what_is_not_there(pages: Pages, path: str) -> None:
@@ -193,6 +195,7 @@ def test_the_loader_knows_its_daemon(pages: Pages) -> None:
     about = json.loads(re.findall(r"\}\)\((.*)\);?$", body.decode().strip())[0])
     assert (about["version"], about["limit"]) == (pages.assets.version, 77)
     assert set(about["languages"]) == set(about["open"]) == set(LANGUAGES)
+    assert about["rtl"] == ["ar"]
     assert int(re.findall(r"max-age=(\d+)", headers["cache-control"])[0]) <= 3600
     tag = headers["etag"]
     assert split(pages.loader(request("/wsd.js", If_None_Match=tag), 77))[0] == 304

@@ -48,6 +48,7 @@ class Pages:
         about = {
             "version": self.assets.version,
             "languages": LANGUAGES,
+            "rtl": [each for each in LANGUAGES if self._words[each]["direction"] == "rtl"],
             "open": {language: self._words[language]["open_chat"] for language in LANGUAGES},
             "limit": text_limit,
         }
@@ -61,7 +62,7 @@ class Pages:
             title=settings.title,
             room=room,
             lang=language,
-            direction=_direction(language),
+            direction=self._words[language]["direction"],
             t=self._words[language],
             version=self.assets.version,
             text_limit=text_limit,
@@ -89,7 +90,7 @@ class Pages:
         language = _language(request, language)
         html = self._plain.render(
             lang=language,
-            direction=_direction(language),
+            direction=self._words[language]["direction"],
             t=self._words[language],
             version=self.assets.version,
             **values,
@@ -158,6 +159,3 @@ def match_language(tag: str) -> str | None:
             return language
     return None
 
-
-def _direction(language: str) -> str:
-    return "rtl" if language == "ar" else "ltr"

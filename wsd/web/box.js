@@ -151,7 +151,6 @@ async function openBubble(entry) {
   panel.setAttribute("aria-label", entry.data.room || "lobby");
   button.before(panel);
   button.setAttribute("aria-controls", panel.id);
-  button.dir = words.direction;
   const chat = start();
   const small = matchMedia(FULL_BELOW);
   const fit = () => {

@@ -2,14 +2,12 @@
 
 const ISOLATE = "\u2068", POP_ISOLATE = "\u2069";
 
-const RIGHT_TO_LEFT = new Set(["ar"]);
-
 /** The strings of one language, and its ways with numbers and times. */
 export class Words {
   /** @param {string} lang @param {Record<string, string>} strings */
   constructor(lang, strings) {
     this.lang = lang;
-    this.direction = RIGHT_TO_LEFT.has(lang) ? "rtl" : "ltr";
+    this.direction = strings.direction;
     this.strings = strings;
     // The visitor's own variety of the language, where it is one: en-GB writes times unlike en-US.
     const base = lang.split("-")[0];
@@ -39,7 +37,10 @@ export class Words {
     });
   }
 
-  /** @param {string} key of `key_one` and `key_other` @param {number} n */
+  /**
+   * @param {string} key of `key_one`, `key_other` and what else the language tells apart (Unicode CLDR, plural rules)
+   * @param {number} n
+   */
   count(key, n) {
     const exact = `${key}_${this.plural.select(n)}`;
     return this.say(this.has(exact) ? exact : `${key}_other`, { n });

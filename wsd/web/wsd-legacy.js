@@ -17,7 +17,7 @@
   var room = script.getAttribute("data-room") || "lobby";
   var base = script.src.replace(/\/static\/.*$/, "/");
   var words = {
-    state_connecting: "Connecting…", state_online: "Online", state_waiting: "Connection lost",
+    direction: "ltr", state_connecting: "Connecting…", state_online: "Online", state_waiting: "Connection lost",
     state_stopped: "Disconnected", messages: "Messages", text_label: "Message", name_label: "Your name",
     send: "Send", save: "Save", edited: "(edited)", deleted: "This message was deleted.",
     error_other: "That did not work."
@@ -206,6 +206,7 @@
   function build() {
     var box = make("div", "legacy"), state = make("p", "state"), list = make("div", "list"), problem = make("p", "problem");
     var text = form("text_label", "send", say), name = form("name_label", "save", rename);
+    box.dir = words.direction;
     list.setAttribute("role", "log");
     list.setAttribute("aria-label", words.messages);
     list.setAttribute("tabindex", "0");

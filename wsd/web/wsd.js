@@ -2,7 +2,7 @@
 // before the box is seen (or its bubble is pressed). Old browsers read this file too, so it is ES5.
 //
 // "@about" stands for what the daemon says of itself when it serves this file (transports/pages.py):
-// {version, languages, open, limit}.
+// {version, languages, rtl, open, limit}.
 
 // @ts-nocheck: types for ES5 that looks for what may not be there would be longer than itself.
 (function (about) {
@@ -20,9 +20,8 @@
     ":host([data-mode=bubble]){display:contents}" +
     ".bubble-open{all:initial;position:fixed;z-index:2147483000;inset-block-end:max(20px,env(safe-area-inset-bottom));" +
     "inset-inline-end:max(20px,env(safe-area-inset-right));display:grid;place-items:center;width:56px;height:56px;" +
-    "border-radius:28px 28px 8px 28px;background:var(--wsd-accent,#1c6b63);color:var(--wsd-on-accent,#fff);cursor:pointer;" +
+    "border-radius:28px;border-end-end-radius:8px;background:var(--wsd-accent,#1c6b63);color:var(--wsd-on-accent,#fff);cursor:pointer;" +
     "box-shadow:0 2px 12px rgb(0 0 0/.3)}" +
-    ".bubble-open[dir=rtl]{border-radius:28px 28px 28px 8px}" +
     ".bubble-open:focus-visible{outline:3px solid var(--wsd-accent,#1c6b63);outline-offset:3px}" +
     ".bubble-open[aria-busy=true]{opacity:.7}" +
     ".bubble-open svg{fill:none;stroke:currentColor;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}" +
@@ -109,13 +108,16 @@
     for (var i = 0; i < tag.attributes.length; i++) {
       if (/^data-/.test(tag.attributes[i].name)) element.setAttribute(tag.attributes[i].name, tag.attributes[i].value);
     }
+    element.setAttribute("data-lang", language());
     element.src = files + "wsd-legacy.js";
     place(element, target);
   }
 
-  function makeHost() {
+  // A bubble and its panel stand at the end of a line of their language, from the start.
+  function makeHost(lang) {
     var host = document.createElement("wsd-chat");
     host.setAttribute("data-mode", mode);
+    host.dir = about.rtl.indexOf(lang) < 0 ? "ltr" : "rtl";
     var root = host.attachShadow({ mode: "open" });
     var sheet = new CSSStyleSheet();
     sheet.replaceSync(CSS);
@@ -146,7 +148,7 @@
     if (!modern || (mode !== "page" && !("adoptedStyleSheets" in document))) { loadLegacy(target); return; }
     var entry = { about: about, base: base, files: files, mode: mode, lang: language(), data: tag.dataset, host: target, button: null };
     if (mode === "page") { load(entry); return; }
-    var host = entry.host = makeHost();
+    var host = entry.host = makeHost(entry.lang);
     if (mode === "bubble") {
       entry.button = makeBubble(entry.lang);
       host.shadowRoot.appendChild(entry.button);
