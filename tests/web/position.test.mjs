@@ -200,3 +200,38 @@ test("a refused name is given up, and the hello said again", async (t) => {
   assert.equal(client.name, "Ann");
   assert.deepEqual(types(client, "error"), ["error"]);
 });
+
+test("a room that is entered between hello and welcome is joined, not missing", async (t) => {
+  const network = new Network();
+  const client = connect(t, network, { transports: ["websocket"] });
+  network.socket.open();
+  client.join("tech");    // as the second box of a page does
+  network.socket.say(welcome());
+  const joins = network.socket.sent.filter(({ type }) => type === "join");
+  assert.deepEqual(joins.map(({ room }) => room), ["tech"]);
+  network.socket.say({ ...welcome().rooms.lobby, type: "ok", id: joins[0].id, room: "tech" });
+  await settle();
+  assert.deepEqual(client.events.filter(([type]) => type === "error"), []);
+  assert.ok(client.events.some(([type, { room }]) => type === "replayed" && room === "tech"));
+});
+
+test("a room that the server does not have is told to be missing", async (t) => {
+  const network = new Network();
+  const client = connect(t, network, { transports: ["websocket"], rooms: ["lobby", "none"] });
+  network.socket.welcome();
+  const join = network.socket.sent.find(({ type }) => type === "join");
+  network.socket.say({ type: "error", id: join.id, code: "unknown_room", message: "" });
+  await settle();
+  assert.deepEqual(client.events.filter(([type]) => type === "error").map(([, { code, room }]) => [code, room]), [["unknown_room", "none"]]);
+});
+
+test("by polls, a room that is missing twice is missing", async (t) => {
+  const network = new Network();
+  const client = connect(t, network, { transports: ["poll"], rooms: ["lobby", "none"] });
+  for (const _ of [1, 2]) {
+    await settle();
+    network.requests.at(-1).answer([welcome()]);
+  }
+  await settle();
+  assert.deepEqual(client.events.filter(([type]) => type === "error").map(([, { code, room }]) => [code, room]), [["unknown_room", "none"]]);
+});

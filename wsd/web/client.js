@@ -114,6 +114,8 @@ export class Client extends EventTarget {
   #listening = null;
   /** @type {Map<string, number>} */
   #typedAt = new Map();
+  /** @type {WeakSet<Room>} missing in a welcome, and asked for since */
+  #sought = new WeakSet();
 
   get uid() { return this.#identity.uid; }
 
@@ -287,9 +289,19 @@ export class Client extends EventTarget {
     for (const room of this.rooms.values()) {
       const entry = welcome.rooms?.[room.name];
       if (entry) room.joined(entry, !isNew);
-      else if (isNew) this.#emit("error", { code: "unknown_room", message: "", room: room.name });
+      else this.#missing(room, isNew);
       room.speaker.next();
     }
+  }
+
+  // It was entered after this hello had been said: so it is asked for. If the server does not have it,
+  // the answer says so, or the next welcome where rooms are entered by a hello.
+  /** @param {Room} room @param {boolean} isNew */
+  #missing(room, isNew) {
+    if (!isNew && this.#sought.delete(room)) this.#emit("error", { code: "unknown_room", message: "", room: room.name });
+    if (!isNew) return;
+    this.#sought.add(room);
+    room.rejoin();
   }
 
   /** @param {ClientError} error @returns {boolean} */
