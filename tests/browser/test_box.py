@@ -181,16 +181,3 @@ def test_properties_of_the_site_colour_the_box(chat, site, window):
     box.part("#text").send_keys("x")
     colour = "return getComputedStyle(root.querySelector('#send')).backgroundColor"
     assert box.run(colour) == "rgb(1, 2, 3)"
-
-
-def test_a_page_whose_origin_is_not_listed_is_told_why(make_daemon, site, window):
-    chat = make_daemon()
-    ann = open_box(window, site, chat, room="lobby")
-    said = []
-
-    def hinted(w):
-        said.extend(entry["message"] for entry in w.get_log("browser"))
-        return any('"origins"' in each or "\\\"origins\\\"" in each for each in said)
-
-    WebDriverWait(ann, 20).until(hinted)
-    assert Box(ann).state != "online"

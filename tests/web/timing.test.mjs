@@ -240,3 +240,43 @@ test("what has no answer is asked for again by the transport that takes over", a
   assert.deepEqual(client.outbox("lobby"), []);
   assert.equal(client.events.filter(([type]) => type === "message").length, 1);
 });
+
+test("a page that may not connect is told so, and tries again once in a minute", async (t) => {
+  const clock = new Clock(t, 0);
+  const page = makePage(t);
+  const network = new Network();
+  const client = connect(t, network);
+  const refuse = async () => {
+    network.socket.fail();    // a browser does not say that it was a 403
+    network.requests.at(-1).answer({ error: { code: "bad_origin", message: "Pages of this origin may not connect here." } }, 403);
+    await settle();
+  };
+  await refuse();
+  assert.deepEqual([client.state.status, client.state.reason], ["waiting", "bad_origin"]);
+  await clock.pass(59_900, 100);
+  assert.equal(network.sockets.length, 1);
+  await clock.pass(200, 100);
+  assert.equal(network.sockets.length, 2);
+  await refuse();
+  assert.equal(client.state.retryAt - Date.now(), 60_000);
+  for (const wake of [() => page.happen("online"), () => { page.hide(); page.show(); }, () => client.reconnectNow()]) {
+    const before = network.sockets.length;
+    wake();
+    assert.equal(network.sockets.length, before + 1);
+    await refuse();
+  }
+  // The list of origins has been mended meanwhile.
+  await clock.pass(60_100, 100);
+  network.socket.welcome();
+  assert.deepEqual(client.state, { status: "online", transport: "websocket" });
+});
+
+test("a 403 that is not the daemon's is a failure like any other", async (t) => {
+  new Clock(t, 0.5);
+  const network = new Network();
+  const client = connect(t, network);
+  network.socket.fail();
+  network.requests[0].answer({ error: { code: "forbidden" } }, 403);
+  await settle();
+  assert.deepEqual([client.state.status, client.state.reason], ["waiting", undefined]);
+});

@@ -242,4 +242,5 @@ def test_hs_31_origins_are_judged_alike_over_plain_http(
         refused = answer.status == 403 and b"bad_origin" in answer.body
         assert refused == (case.status == 403), (case.name, answer)
         allowed = answer.headers.get("access-control-allow-origin")
-        assert allowed in (None, origin) if case.status == 101 else allowed is None
+        # Any page may read that it is refused.
+        assert allowed in (None, origin) if case.status == 101 else not refused or allowed == "*"

@@ -49,7 +49,12 @@ _FOREIGN = ("cross-site", "same-site")
 
 
 def bad_origin() -> HttpError:
-    return HttpError(403, "bad_origin", "Pages of this origin may not connect here.")
+    """Every page may read this answer, and only this one: else a browser would tell its script no
+    more than that something failed, and the box could not say what is wrong."""
+    return HttpError(
+        403, "bad_origin", "Pages of this origin may not connect here.",
+        (("Access-Control-Allow-Origin", "*"),),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)

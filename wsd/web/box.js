@@ -78,17 +78,24 @@ function join(base, room, name) {
   const found = { client, ignored: new Ignored(STORAGE) };
   clients.set(base, found);
   if (name && !client.name) client.rename(name);
-  hintAtOrigins(client, base);
+  explainTrouble(client, base);
   return { ...found, joined: false };
 }
 
-// A browser does not tell a script why a connection failed; whoever sets the box up wants to know.
-/** @param {Client} client @param {string} base */
-function hintAtOrigins(client, base) {
-  if (new URL(base).origin === location.origin) return;
-  const stop = client.on("state", ({ status }) => {
-    if (status === "waiting") console.warn(`wsd: no connection to ${base}. If the daemon runs, its setting "origins" has to list ${location.origin}.`);
-    if (status === "waiting" || status === "online") stop();
+/** Whoever sets the box up looks into the console. @param {Client} client @param {string} base */
+function explainTrouble(client, base) {
+  const told = new Set();
+  client.on("state", ({ status, reason = "" }) => {
+    if (status !== "waiting" || told.has(reason)) return;
+    told.add(reason);
+    const isOwn = new URL(base).origin === location.origin;
+    if (reason === "bad_origin" && isOwn) {
+      console.error(`wsd: the daemon refuses its own page at ${location.origin}. The proxy in front of it has to hand on the header Host as it came, with the port.`);
+    } else if (reason === "bad_origin") {
+      console.error(`wsd: the daemon at ${base} refuses pages of ${location.origin}. To let them in, add "${location.origin}" to "origins" in its configuration (or to that of the room, if it has its own), then run: wsd reload`);
+    } else if (!isOwn && told.size === 1) {
+      console.warn(`wsd: no connection to ${base} yet. Is the daemon running, and does the Content-Security-Policy of this page list it under connect-src?`);
+    }
   });
 }
 

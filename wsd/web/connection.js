@@ -6,6 +6,7 @@
 // still while the machine sleeps, so after a wake-up the wall clock is asked as well.
 
 import { Race } from "./race.js";
+import { BAD_ORIGIN } from "./transports/http.js";
 
 const REPLY_TIMEOUT_MS = 15_000;
 const PROBE_TIMEOUT_MS = 2_000;
@@ -13,6 +14,7 @@ const PROBE_AFTER_MS = 3_000;        // a connection heard from this recently ne
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
 const GOOD_AFTER_MS = 30_000;        // a connection that lived this long starts the back-off anew
+const SHUT_OUT_MS = 60_000;          // only a change of the daemon's configuration helps: no hurry
 const SILENCE_SLACK_MS = 10_000;     // beyond a ping interval
 const STREAM_SILENCE = 1.5;          // ping intervals; longer than that, something holds the stream back
 const HIDDEN_SILENCE_MS = 70_000;    // browsers run the timers of hidden pages once a minute
@@ -32,7 +34,8 @@ export const RETRYABLE = new Set(["rate", "busy", "storage", "timeout", "disconn
  * @property {Kind} [transport]  when `online`
  * @property {number} [retryAt]  when `waiting` ends (milliseconds, as Date.now)
  * @property {number} [code]     close code, when `stopped`
- * @property {string} [reason]   the server's name for it, when it gave one
+ * @property {string} [reason]   the server's name for it, when it gave one; when `waiting`, `bad_origin`: it
+ *   lets no page of this origin in
  *
  * @typedef {object} Owner
  * @property {() => Hello} hello
@@ -220,6 +223,7 @@ export class Connection {
     if (this.#transport) { this.#race.fail(transport, 1006, ""); return; }
     const error = new ClientError(frame.code, frame.message, frame.retry_ms);
     if (this.#owner.mend(error)) this.#connect();
+    else if (error.code === BAD_ORIGIN) this.#shutOut();
     else if (RETRYABLE.has(error.code)) this.#lost(1006, "", error.retryMs);
     else this.#stop(0, error.code);
   }
@@ -247,8 +251,19 @@ export class Connection {
     const final = [code, this.#byeCode].find(meansStayAway);
     if (final !== undefined) { this.#stop(final, reason || this.#byeReason); return; }
     this.#letGo();
-    const delayMs = Math.max(leastMs, this.#nextDelay());
-    this.#setState({ status: "waiting", retryAt: Date.now() + delayMs });
+    this.#wait(Math.max(leastMs, this.#nextDelay()));
+  }
+
+  #shutOut() {
+    this.#failures += 1;
+    this.#waitsAsTold = false;
+    this.#letGo();
+    this.#wait(SHUT_OUT_MS * (1 + Math.random()), BAD_ORIGIN);
+  }
+
+  /** @param {number} delayMs @param {string} [reason] */
+  #wait(delayMs, reason) {
+    this.#setState({ status: "waiting", retryAt: Date.now() + delayMs, ...(reason && { reason }) });
     this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
   }
 

@@ -5,6 +5,7 @@ const SENDING_AFTER_MS = 600;    // faster than this, "Sending…" would only fl
 export class StateLine {
   #sending = false;
   #announced = "";
+  #isShutOut = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #sendingTimer;
   /** @type {ReturnType<typeof setInterval>|undefined} */
@@ -48,6 +49,7 @@ export class StateLine {
     const { status, text, spoken, again } = this.#describe();
     const { frame } = this;
     frame.part("state").dataset.status = status;
+    if (status !== "connecting") this.#shutOut(this.client.state.reason === "bad_origin");
     frame.part("state-text").textContent = text;
     const hadFocus = frame.focused === this.button;
     this.button.hidden = again === "";
@@ -59,11 +61,22 @@ export class StateLine {
     this.#announced = spoken;
   }
 
+  // Every minute it connects for a moment, to see whether that has changed: until then nothing moves.
+  /** @param {boolean} isShutOut by the daemon, with every page of this origin: nothing can be said or seen */
+  #shutOut(isShutOut) {
+    if (isShutOut === this.#isShutOut) return;
+    this.#isShutOut = isShutOut;
+    this.frame.element.classList.toggle("shut-out", isShutOut);
+    if (isShutOut) this.notice.show(this.words.say("bad_origin_help"));
+    else this.notice.hide();
+  }
+
   /** @returns {{status: string, text: string, spoken: string, again: string}} `spoken` is the text without its countdown */
   #describe() {
     const { status, retryAt = 0, reason = "" } = this.client.state;
     if (status === "stopped") return reason ? this.#stopped(reason) : this.#plain("stopped", "try_again");
     if (status === "online") return this.#plain(this.#sending ? "sending" : "online");
+    if (reason === "bad_origin") return { ...this.#plain(reason, "try_again"), status: "stopped" };
     if (!navigator.onLine) return this.#plain("offline", status === "waiting" ? "reconnect" : "");
     if (status !== "waiting") return this.#plain("connecting");
     const n = Math.ceil((retryAt - Date.now()) / 1000);

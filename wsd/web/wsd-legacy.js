@@ -63,6 +63,9 @@
       isOver = true;
       var answer = null;
       try { answer = JSON.parse(request.responseText); } catch (notOurs) { /* a proxy's, or none */ }
+      if (answer && answer.error && answer.error.code === "bad_origin") {    // pages of this site may not connect
+        answer = [{ type: "error", code: answer.error.code, message: answer.error.message }];
+      }
       done(answer instanceof Array ? answer : null);
     }
     request.open("POST", base + path, true);

@@ -8,6 +8,9 @@ const SEND_TIMEOUT_MS = 12_000;    // the server gives up after 10 s
 const SEND_TRIES = 4;
 const MAX_COMMANDS = 16;
 
+/** The daemon lets no page of this origin in. */
+export const BAD_ORIGIN = "bad_origin";
+
 /** @typedef {import("./transport.js").Host} Host */
 /** @typedef {import("./transport.js").Frame} Frame */
 
@@ -53,9 +56,11 @@ export async function ask(host, path, body, abort, timeoutMs) {
   }
 }
 
+// The one answer that every page may read says that this page may not read any.
 /** @param {Response} response @returns {Promise<Frame[]>} */
 export async function frames(response) {
   const value = parse(await response.text());
+  if (value?.error?.code === BAD_ORIGIN) return [{ type: "error", ...value.error }];
   if (!Array.isArray(value)) throw new Error(`not an answer of wsd: ${response.status}`);
   return value;
 }

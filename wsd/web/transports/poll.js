@@ -1,13 +1,13 @@
 // Long polling: one request after the other, each a hello with the positions of now; commands go by
 // /send. A poll that fails is simply made again, since nothing of it stays with the server.
 
-import { Sender, ask, pause, retryMs } from "./http.js";
+import { BAD_ORIGIN, Sender, ask, pause, retryMs } from "./http.js";
 
 const HOLD_S = 25;             // what the server holds at most; some proxies cut earlier
 const SHORTEST_HOLD_S = 3;
 const TIMEOUT_MS = 10_000;     // beyond the hold
 const TRIES = 4;
-const FINAL = new Set(["auth", "banned", "denied", "bad"]);    // errors that only a new hello can answer
+const FINAL = new Set(["auth", "banned", "denied", "bad", BAD_ORIGIN]);    // errors that only a new hello can answer
 
 /** @typedef {import("./transport.js").Host} Host */
 /** @typedef {import("./transport.js").Frame} Frame */
