@@ -16,7 +16,7 @@ ROOT = Path(wsd.__file__).parent
 ORDER = (
     {"__main__"},
     {"cli"},
-    {"daemon", "adminclient", "bench"},
+    {"daemon", "adminclient", "bench", "client"},
     {"master", "pidfile"},
     {"worker"},
     {"child", "listeners"},
@@ -107,6 +107,8 @@ def test_imports_point_downwards() -> None:
         ("net", {"chat", "hub", "transports", "protocol", "worker", "master", "config"}),
         ("hub", {"transports", "worker", "master", "child", "protocol"}),
         ("transports", {"worker", "master", "child"}),
+        # Who only wants the client gets nothing of the daemon along but the protocol.
+        ("client", LEVELS.keys() - {"client", "protocol", "__init__"}),
     ],
 )
 def test_packages_that_know_nothing_of_others(package: str, forbidden: set[str]) -> None:

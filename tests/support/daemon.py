@@ -83,22 +83,26 @@ class Daemon:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self.port = 0
-        self._serving = threading.Event()
-        threading.Thread(target=self._read_output, args=(self.process,), daemon=True).start()
-        if not self._serving.wait(READY_S) or not self.port:
+        # Each run's own: the reader of the run before may be at its end only now.
+        serving = threading.Event()
+        reader = threading.Thread(
+            target=self._read_output, args=(self.process, serving), daemon=True
+        )
+        reader.start()
+        if not serving.wait(READY_S) or not self.port:
             self.kill()
             raise AssertionError(f"the daemon did not start:\n{self.output}")
         return self
 
-    def _read_output(self, process: subprocess.Popen[str]) -> None:
+    def _read_output(self, process: subprocess.Popen[str], serving: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.lines.append(line)
             found = re.search(r"serving on https?://\[?([^\]/]*)\]?:(\d+)/", line)
-            if found and not self._serving.is_set():
+            if found and not serving.is_set():
                 self.host, self.port = found[1], int(found[2])
-                self._serving.set()
-        self._serving.set()
+                serving.set()
+        serving.set()
 
     @property
     def pid(self) -> int:
