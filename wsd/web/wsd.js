@@ -19,7 +19,7 @@
     ":host{display:block;box-sizing:border-box;height:var(--wsd-height,32em);max-height:100vh}" +
     ":host([data-mode=bubble]){display:contents}" +
     ".bubble-open{all:initial;position:fixed;z-index:2147483000;inset-block-end:max(20px,env(safe-area-inset-bottom));" +
-    "inset-inline-end:max(20px,env(safe-area-inset-right));display:grid;place-items:center;width:56px;height:56px;" +
+    "inset-inline-end:max(20px,env(safe-area-inset-left),env(safe-area-inset-right));display:grid;place-items:center;width:56px;height:56px;" +
     "border-radius:28px;border-end-end-radius:8px;background:var(--wsd-accent,#1c6b63);color:var(--wsd-on-accent,#fff);cursor:pointer;" +
     "box-shadow:0 2px 12px rgb(0 0 0/.3)}" +
     ".bubble-open:focus-visible{outline:3px solid var(--wsd-accent,#1c6b63);outline-offset:3px}" +
