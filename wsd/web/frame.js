@@ -71,7 +71,7 @@ export class Frame {
 /** @param {import("./words.js").Words} words @param {Looks} looks */
 function header(words, { room, title, kind, popOut, logo, closes }) {
   const name = el("h2", { class: "room" }, el("bdi", {}, room));
-  if (title) name.append(" ", make("span", "site", title));
+  if (title) name.append(" ", make("bdi", "site", title));
   if (kind === "page") name.setAttribute("aria-level", "1");
   if (kind === "page") name.setAttribute("role", "heading");
   const state = el("p", { class: "state", id: "state", "data-status": "connecting" },
