@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.browser.boxes import Box, foreign_site, requests_of, tag
+from tests.browser.talk import resize
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +20,6 @@ def told(window, *words):
     """Whether the console has had a line with all ``words``; it is asked only for what is new."""
     lines = [entry["message"].replace("\\", "") for entry in window.get_log("browser")]
     return any(all(word in line for word in words) for line in lines)
-
-
-def resize(window, width, height=700):
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 WIDER_THAN_ITS_PLACE = """
