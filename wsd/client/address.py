@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 _SECURE: Final = {"http": False, "ws": False, "https": True, "wss": True}
+_HOST: Final = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?")
 
 
 class Address(NamedTuple):
@@ -36,6 +38,8 @@ def parse(url: str) -> Address:
     host = parts.hostname
     if ":" not in host:
         host = host.encode("idna").decode("ascii")  # UnicodeError is a ValueError
+    if _HOST.fullmatch(host) is None:
+        raise ValueError(f"{host!r} is no host")
     usual = 443 if secure else 80
     port = usual if parts.port is None else parts.port
     if not port:

@@ -78,6 +78,7 @@ class Client:
         )
         self._link: Link | None = None
         self._closed = False
+        self._not_before = float("-inf")
         prefix, numbers = secrets.token_urlsafe(12), itertools.count(1)
         self._new_cid: Callable[[], str] = lambda: f"{prefix}.{next(numbers)}"
 
@@ -269,25 +270,48 @@ class Client:
     def _carry_out(
         self, command: dict[str, Any], timeout: float | None, may_repeat: bool = True
     ) -> dict[str, Any]:
-        deadline, cid = self._deadline(timeout), str(command.get("cid", ""))
+        deadline, cid, asked_as = self._deadline(timeout), str(command.get("cid", "")), ""
+        if cid:
+            self._await_turn(deadline, cid)
         while True:
-            reply = self._ask(command, deadline, cid)
+            reply = self._ask(command, deadline, cid, asked_as)
             if reply.get("type") != "error":
                 return reply
             error = errors.from_reply(reply, cid)
             wait_s = errors.wait_s(error, self._random)
-            if wait_s is None or (not may_repeat and error.code in ("timeout", "disconnected")):
+            is_unsure = error.code in ("timeout", "disconnected")
+            if wait_s is None or (is_unsure and not may_repeat):
                 raise error
+            asked_as = self.uid if is_unsure else asked_as
             again_at = self._clock() + wait_s
+            if cid and error.code == "rate":
+                self._not_before = again_at
             if deadline is not None and again_at > deadline:
                 raise error
             self._run_until(lambda: False, again_at)
 
-    def _ask(self, command: dict[str, Any], deadline: float | None, cid: str) -> dict[str, Any]:
-        """The reply, which may be an error of ours.  Raises TimedOut at the deadline."""
+    def _await_turn(self, deadline: float | None, cid: str) -> None:
+        """Waits until the server takes messages again.  Whoever tries before is put off for twice
+        as long, and this one may have been told in a call whose ``timeout`` was too short."""
+        if deadline is not None and self._not_before > deadline:
+            retry_ms = round((self._not_before - self._clock()) * 1000)
+            raise Refused("rate", "the server has asked for a pause", retry_ms, cid)
+        if self._not_before > self._clock():
+            self._run_until(lambda: False, self._not_before)
+
+    def _ask(
+        self, command: dict[str, Any], deadline: float | None, cid: str, asked_as: str
+    ) -> dict[str, Any]:
+        """The reply, which may be an error of ours.  Raises TimedOut at the deadline.
+
+        ``asked_as``: the uid under which it was said before, without an answer.  A cid is known
+        only together with its uid, so somebody else must not say it again.
+        """
         talk = self._talk
         asked: Request | None = None
         if self._run_until(lambda: talk.status is Status.ONLINE, deadline):
+            if cid and asked_as not in ("", self.uid):
+                raise TimedOut("no answer, and the server does not know this client any more", cid)
             asked = request = talk.request(command, self._clock())
             self._run_until(lambda: request.reply is not None, deadline)
         if asked is None or asked.reply is None:

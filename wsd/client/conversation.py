@@ -28,8 +28,6 @@ HELLO_S: Final = 10.0
 REPLY_S: Final = 15.0
 SILENCE_SLACK_S: Final = 10.0
 """Beyond a ping interval; longer without a word, and nobody is there."""
-MAX_MENDS: Final = 2
-"""Refused tokens in a row that another hello may answer."""
 
 _to_json: Final = msgspec.json.Encoder().encode
 _NEVER: Final = float("inf")
@@ -88,7 +86,6 @@ class Conversation:
         self._ping_s = 25.0
         self._heard_at = 0.0
         self._welcomed_at = 0.0
-        self._mends = 0
         self._bye: tuple[int | None, str] = None, ""
 
     # -- the connection
@@ -231,8 +228,7 @@ class Conversation:
         unknown = [room for room in self.rooms.values() if not room.accepted]
         if error.code == "disconnected":
             return
-        if error.code == "auth" and self.identity.has_token and self._mends < MAX_MENDS:
-            self._mends += 1
+        if error.code == "auth" and self.identity.has_token:
             self.identity.forget()
             self._let_go(now)
             self.retry_at = now
@@ -250,7 +246,7 @@ class Conversation:
     def _welcomed(self, welcome: Reply, now: float) -> None:
         self.identity.told(welcome)
         self.status, self.was_welcomed = Status.ONLINE, True
-        self._welcomed_at, self._mends = now, 0
+        self._welcomed_at = now
         self._backoff.welcomed()
         ping_s = welcome.get("ping_s")
         if isinstance(ping_s, int | float) and ping_s > 0:

@@ -109,10 +109,7 @@ class Link:
 
     def _next(self) -> bytes | None:
         """The next text of what has come."""
-        if self._ended is not None:
-            raise self._ended
-        if self._broken:
-            raise self._lost(None, "interrupted while it sent")
+        self._check()
         while (event := self._session.next_event()) is not None:
             if isinstance(event, Message):
                 if event.opcode == Opcode.TEXT:
@@ -129,7 +126,14 @@ class Link:
         self._ended = LinkLost(code, reason)
         return self._ended
 
+    def _check(self) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._broken:
+            raise self._lost(None, "interrupted while it sent")
+
     def _send(self, opcode: int, payload: bytes) -> None:
+        self._check()
         frame = encode_masked(opcode, payload, secrets.token_bytes(4))
         # Whoever is interrupted in here, as by Ctrl-C, may have sent half a frame: behind that
         # nothing can be said any more.
