@@ -38,11 +38,11 @@ TALKS = {
         "harbour", "Ferry Line", "Mia",
         (
             Line("Tom", "Has anybody tried the new ferry to the island?"),
-            Line("Aiko", "Yes, last Sunday. Sit on the left going out: the lighthouse is worth it 😍", 0),
+            Line("Aiko", "Yes, last Sunday. Sit on the left: the lighthouse is worth it 😍", 0),
         ),
         (
             Line("Mia", "Good morning! Is it running today, with this wind?"),
-            Line("Samir", "The 9:30 left on time. Today's plan: https://example.com/ferry/today", 2),
+            Line("Samir", "The 9:30 left on time. The plan: https://example.com/ferry/today", 2),
             Line("Tom", "@Mia take a warm jacket, the upper deck is the best place ☀️🌊"),
             Line("林晓", "下午三点那班也很好，人少。"),
             Line("Mia", "Thank you all! See you on the pier."),

@@ -1,4 +1,4 @@
-"""axe-core finds nothing against WCAG 2.2 A and AA, in each form, language and scheme of colours."""
+"""axe-core finds nothing against WCAG 2.2 A and AA: every form, language and scheme of colours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(not AXE.exists(), reason="npm could not install 
 RUN = """
     const done = arguments[arguments.length - 1];
     const options = {
-      runOnly: arguments[0], rules: { "meta-refresh": { enabled: false } }, resultTypes: ["violations"],
+      runOnly: arguments[0], resultTypes: ["violations"],
+      rules: { "meta-refresh": { enabled: false } },
     };
     const run = () => axe.run(document, options).then(
       ({ violations }) => done(violations.flatMap(({ id, nodes }) => nodes.map(
