@@ -21,6 +21,9 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+_MOUSE = (
+    "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
+)
 
 
 def open_window(
@@ -34,16 +37,20 @@ def open_window(
     first: str = "",
     environ: dict[str, str] | None = None,
     any_certificate: bool = False,
+    mouse: bool = False,
 ) -> webdriver.Chrome:
     """A window with a profile of its own, so that its guest is nobody else's.
 
     ``first`` is JavaScript that runs ahead of the scripts of every page; with ``any_certificate``
-    nobody checks who signed the server's.
+    nobody checks who signed the server's; with ``mouse`` there is one, which without a screen there
+    is not: then nothing hovers.
     """
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in _QUIET:
         options.add_argument(argument)
+    if mouse:
+        options.add_argument(f"--blink-settings={_MOUSE}")
     options.accept_insecure_certs = any_certificate
     options.add_argument(f"--lang={language}")
     options.add_argument(f"--user-data-dir={profile}")

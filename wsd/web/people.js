@@ -87,7 +87,7 @@ export class People {
     frame.part("ignored").hidden = ignored.names.size === 0;
     frame.part("ignored-list").replaceChildren(...[...ignored.names].map(([uid, name]) => {
       const again = button(words.say("ignore_end"), "link", () => ignored.remove(uid));
-      again.setAttribute("aria-label", words.say("ignore_end_of", { name }));
+      again.setAttribute("aria-label", `${again.textContent}: ${name}`);    // begins with what is seen (WCAG 2.5.3)
       return make("li", "", make("bdi", "name", name), again);
     }));
   }
