@@ -49,10 +49,3 @@ def test_what_is_no_window_is_none(window: object) -> None:
     backoff = Backoff(top)
     backoff.told(window)
     assert backoff.delay_s() == 0.5
-
-
-def test_a_welcome_ends_a_window() -> None:
-    backoff = Backoff(top)
-    backoff.told([60_000, 60_000])
-    backoff.welcomed()
-    assert backoff.delay_s() == 0.5

@@ -158,6 +158,14 @@ def test_a_room_of_the_servers_choice_is_left() -> None:
     assert talk.taken() == []
 
 
+def test_a_hello_that_is_refused_though_its_rooms_were_good_ends_it(talk: Talk) -> None:
+    """The server takes fewer rooms than it did."""
+    talk.it.lost(talk.now, None, "cut")
+    talk.it.join(Room("new"), talk.now)
+    talk.hear(type="error", id=talk.open()["id"], code="bad", message="at most 0 rooms")
+    assert talk.it.status is Status.STOPPED
+
+
 # -- events
 
 
@@ -230,6 +238,7 @@ def test_types_and_rooms_that_nobody_knows_are_ignored(talk: Talk) -> None:
     talk.hear(type="error", code="bad", message="?")
     talk.message(1, room="elsewhere")
     talk.hear(type="ok", id=99)
+    talk.hear(type="ok", room="lobby", seq=1, time=1.0)
     assert (talk.taken(), talk.out()) == ([], [])
 
 
@@ -308,7 +317,64 @@ def test_a_join_without_an_answer_is_the_end_of_the_connection(talk: Talk) -> No
     assert talk.it.status is Status.AWAY
 
 
+def test_events_ahead_of_the_answer_to_a_join_are_not_of_this_stay(talk: Talk) -> None:
+    talk.it.leave("lobby")
+    talk.it.join(Room("lobby", "e.3"), talk.now)
+    leave, join = talk.out()
+    assert (leave["type"], join["after"]) == ("leave", "e.3")
+    talk.message(4)
+    assert talk.seqs() == []
+    talk.hear(type="ok", id=join["id"], room="lobby", position="e.4", follows=1, recovered=True)
+    talk.message(4)
+    assert talk.seqs() == [4]
+
+
+def test_the_answer_to_a_join_is_for_the_stay_that_asked(talk: Talk) -> None:
+    talk.after(5)
+    talk.message(2)
+    (old,) = talk.out()
+    talk.it.leave("lobby")
+    again = Room("lobby")
+    talk.it.join(again, talk.now)
+    talk.hear(type="ok", id=old["id"], room="lobby", position="f.2", follows=0, recovered=False)
+    assert not again.inside
+    assert talk.taken() == []
+
+
 # -- the end, and coming back
+
+
+def test_a_lost_connection_is_lost_for_its_rooms(talk: Talk) -> None:
+    room = talk.it.rooms["lobby"]
+    assert room.inside
+    talk.it.request({"type": "rename", "name": "A"}, talk.now)
+    talk.it.lost(talk.now, None, "cut")
+    assert not room.inside
+    assert talk.out() == []
+
+
+def test_only_a_good_connection_starts_the_back_off_anew(talk: Talk) -> None:
+    for lived_s, wait_s in ((1, 0.5), (1, 1), (29, 2), (31, 0.5)):
+        talk.now += lived_s
+        talk.it.lost(talk.now, None, "cut")
+        assert talk.it.retry_at == talk.now + wait_s
+        talk.now = talk.it.retry_at
+        talk.welcome()
+
+
+def test_the_server_says_how_often_it_pings() -> None:
+    talk = Talk("lobby")
+    talk.welcome(ping_s=5)
+    assert talk.it.wake_at() == talk.now + 15
+
+
+def test_a_join_that_went_with_its_connection_is_not_waited_for(talk: Talk) -> None:
+    talk.after(5)
+    talk.message(2)
+    talk.it.lost(talk.now, None, "cut")
+    talk.welcome()
+    talk.after(20)
+    assert talk.it.status is Status.ONLINE
 
 
 def test_silence_is_the_end(talk: Talk) -> None:

@@ -34,10 +34,6 @@ class Backoff:
         if seconds >= GOOD_AFTER_S:
             self._attempts = 0
 
-    def welcomed(self) -> None:
-        """What an earlier server wished has been done."""
-        self._window = None
-
     def delay_s(self) -> float:
         """How long to wait before the next attempt."""
         if self._window is not None:

@@ -93,8 +93,6 @@ class Conversation:
     def opened(self, now: float) -> None:
         """A WebSocket is open: the hello is in ``out``."""
         self.status = Status.GREETING
-        self.out.clear()
-        self._bye = None, ""
         # A room that nobody has let us into may have a name that spoils the whole hello.  Without
         # any room, the server would put us in one of its own choice.
         known = [room for room in self.rooms.values() if room.accepted]
@@ -247,7 +245,6 @@ class Conversation:
         self.identity.told(welcome)
         self.status, self.was_welcomed = Status.ONLINE, True
         self._welcomed_at = now
-        self._backoff.welcomed()
         ping_s = welcome.get("ping_s")
         if isinstance(ping_s, int | float) and ping_s > 0:
             self._ping_s = float(ping_s)
