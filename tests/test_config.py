@@ -175,10 +175,6 @@ class TestDefaults:
         for row in table().rows.values():
             assert row.key.help.strip()[-1] in ".}", row.path
 
-    @pytest.mark.parametrize("path", ["compression"])
-    def test_what_does_nothing_yet_says_so(self, path):
-        assert "No effect yet" in table().rows[path].key.help
-
     def test_documented_restarts(self):
         assert {path for path, row in table().rows.items() if row.key.restart} == RESTART
 

@@ -266,7 +266,10 @@ class Timeouts(msgspec.Struct, frozen=True):
     hello: Annotated[
         float, Key(Duration(0.1, _HOUR), "For the first message after a wsd.v1 handshake.")
     ] = 10.0
-    body: Annotated[float, Key(Duration(0.1, _HOUR), "For a whole request body.")] = 20.0
+    body: Annotated[
+        float,
+        Key(Duration(0.1, _HOUR), "For a whole request body, and for a WebSocket message begun."),
+    ] = 20.0
     write: Annotated[
         float, Key(Duration(0.1, _HOUR), "For output that makes no progress at all.")
     ] = 30.0
@@ -436,8 +439,8 @@ class Settings(msgspec.Struct, frozen=True, dict=True):
         str,
         Key(
             Choice("off", "on", flags=("on", "off")),
-            "Compressed WebSocket messages (permessage-deflate). No effect yet: they come in a"
-            " later version.",
+            "Compressed WebSocket messages (permessage-deflate), for clients that ask for them when"
+            " they connect. What is shorter than 512 bytes is sent as it is.",
         ),
     ] = "off"
     drain: Drain = Drain()

@@ -51,6 +51,7 @@ class M(IntEnum):
     STARTED_AT = 28  # wall clock, seconds
     DRAINING = 29
     READS = 30
+    COMPRESSED = 31
 
 
 class Described(NamedTuple):
@@ -73,6 +74,8 @@ EXPORTED = (
     Described(M.MESSAGES_IN, "wsd_published", CounterMetricFamily, "Events sent to the hub"),
     Described(M.EVENTS, "wsd_events", CounterMetricFamily, "Events received from the hub"),
     Described(M.COPIES, "wsd_copies", CounterMetricFamily, "Copies of events given to members"),
+    Described(M.COMPRESSED, "wsd_compressed", CounterMetricFamily,
+              "Messages compressed, once for all who get the same"),
     Described(M.COMMITS, "wsd_commits", CounterMetricFamily, "Transactions committed to the log"),
     Described(M.STORED, "wsd_stored", CounterMetricFamily, "Events stored in the log"),
     Described(M.DUPLICATES, "wsd_duplicates", CounterMetricFamily, "Retries found stored already"),

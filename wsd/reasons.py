@@ -50,6 +50,7 @@ HTTP: Final[Mapping[str, str]] = {
     "bad_websocket_version": "a WebSocket version other than 13",
     "bad_websocket_key": "Sec-WebSocket-Key is not 16 bytes in base64",
     "upgrade_with_body": "a handshake with a body",
+    "bad_extensions": "Sec-WebSocket-Extensions is not a list of extensions",
     "bad_room": "a room's name that no room can have",
     "bad_origin": "a page of an origin that origins does not name",
     "forwarded_conflict": "X-Forwarded-For and Forwarded of a trusted proxy differ",
@@ -113,6 +114,7 @@ _closed: dict[str, str] = {
     "bad_close_payload": "a close frame of one byte",
     "bad_close_code": "a close code that must not be sent",
     "invalid_utf8": "a text that is not UTF-8",
+    "bad_deflate": "a compressed message that cannot be restored",
 }
 
 
@@ -137,6 +139,9 @@ INTERNAL: Final = _reason("internal", 1011, "a bug of ours")
 UNSUPPORTED_DATA: Final = _reason("unsupported_data", 1003, "a binary message")
 ROTATED: Final = _reason("rotated", 3002, "a stream has lived for about ten minutes")
 PING_TIMEOUT: Final = _reason("ping_timeout", 4000, "no sign of life within ping.timeout")
+MESSAGE_TIMEOUT: Final = _reason(
+    "message_timeout", 4000, "a message was not complete within timeouts.body"
+)
 SLOW: Final = _reason("slow", 4008, "no output was taken, for timeouts.write or longer")
 RESYNC: Final = _reason("resync", 4009, "the log was replaced, or the client fell behind it")
 HELLO_TIMEOUT: Final = _reason("hello_timeout", 4501, "no hello within timeouts.hello")

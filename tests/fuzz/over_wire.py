@@ -30,7 +30,7 @@ def inputs(seed: int) -> Iterator[bytes]:
     """In turns: a request, frames behind a handshake, commands behind a handshake."""
     requests = mutations(seed, http_seeds(), HTTP_SCRAPS)
     # Their first bytes are for targets.py.
-    sessions = [data[1:] for data in frame_seeds() if data[0] == 0]
+    sessions = [data[1:] for data in frame_seeds() if data[0] in (0, 4)]
     frames = mutations(seed + 1, sessions, FRAME_SCRAPS)
     commands = mutations(seed + 2, _commands(), (*FRAME_SCRAPS, *_JSON_SCRAPS))
     rng = random.Random(seed)

@@ -6,16 +6,17 @@ how the rest is used (small limits, the other role), so that a fuzzer finds out 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from tests.corpus import cases
 from tests.fuzz.mutate import FRAME_SCRAPS, HTTP_SCRAPS
 from wsd import reasons
 from wsd.protocol import handshake
-from wsd.protocol.frames import CloseCode, Opcode, encode, encode_masked
+from wsd.protocol.deflate import Inflater
+from wsd.protocol.frames import CloseCode, Opcode, ProtocolError, encode, encode_masked
 from wsd.protocol.http import (
     REASONS,
     HttpError,
@@ -36,7 +37,7 @@ class Target(NamedTuple):
 
 def cut(data: bytes) -> list[bytes]:
     """`data` in three pieces; where it is cut depends on nothing but the data."""
-    mixed = crc32(data)
+    mixed = zlib.crc32(data)
     first, second = sorted((mixed % (len(data) + 1), (mixed >> 12) % (len(data) + 1)))
     return [data[:first], data[first:second], data[second:]]
 
@@ -99,14 +100,14 @@ def _handshake_outcome(request: Request) -> tuple[Any, ...]:
         return ()
     assert not request.body and request.headers.get("transfer-encoding") is None
     try:
-        agreed = handshake.negotiate(request, ["wsd.v1"])
+        agreed = handshake.negotiate(request, ["wsd.v1"], compression=True)
     except HttpError as error:
         return _error_outcome(error)
     assert handshake.response(agreed).count(b"\r\n\r\n") == 1
-    return agreed.accept, agreed.subprotocol
+    return agreed.accept, agreed.subprotocol, agreed.deflate
 
 
-def _error_outcome(error: HttpError) -> tuple[int, str]:
+def _error_outcome(error: HttpError) -> tuple[Any, ...]:
     assert error.status in REASONS and error.reason in reasons.HTTP
     assert error_response(error).startswith(b"HTTP/1.1 %d " % error.status)
     return error.status, error.reason
@@ -127,14 +128,15 @@ def check_frames(data: bytes) -> None:
     """Events, the same however the bytes are cut; nothing after an end."""
     if not data:
         return
-    masked, closing, data = not data[0] & 1, bool(data[0] & 2), data[1:]
-    whole = frame_outcomes([data], masked, closing)
+    mode, data = data[0], data[1:]
+    whole = frame_outcomes([data], mode)
     for pieces in ways_to_cut(data):
-        assert frame_outcomes(pieces, masked, closing) == whole
+        assert frame_outcomes(pieces, mode) == whole
 
 
-def frame_outcomes(pieces: Sequence[bytes], masked: bool, closing: bool) -> list[Event]:
-    session = Session(MESSAGE, FRAGMENTS, masked)
+def frame_outcomes(pieces: Sequence[bytes], mode: int) -> list[Event]:
+    masked, closing, compression = not mode & 1, bool(mode & 2), bool(mode & 4)
+    session = Session(MESSAGE, FRAGMENTS, masked, compression)
     if closing:
         session.closing()
     events: list[Event] = []
@@ -179,7 +181,70 @@ def frame_seeds() -> list[bytes]:
         clients = b"".join(encode_masked(op, data, b"mask", fin) for op, data, fin in session)
         servers = b"".join(encode(op, data, fin) for op, data, fin in session)
         seeds += [b"\0" + clients, b"\2" + clients, b"\1" + servers, b"\3" + servers]
+    for stream in deflate_streams():
+        for parts in ([stream], [stream[:4], stream[4:]]):
+            frames = b"".join(
+                encode_masked(0 if n else 1, part, b"mask", n == len(parts) - 1)
+                for n, part in enumerate(parts)
+            )
+            seeds.append(b"\4" + bytes([frames[0] | 0x40]) + frames[1:])
     return seeds
+
+
+# -- compressed messages
+
+
+def check_inflater(data: bytes) -> None:
+    """What zlib restores, or the documented error, however a message is cut into fragments."""
+    if not data:
+        return
+    limit, data = 2 * data[0], data[1:]
+    whole = inflater_outcome([data], limit)
+    for pieces in ways_to_cut(data):
+        assert inflater_outcome(pieces, limit) == whole
+    if whole is not None and data:
+        assert zlib.decompressobj(-15).decompress(data + _TAIL) == whole
+
+
+def inflater_outcome(pieces: Sequence[bytes], limit: int) -> bytes | None:
+    """None for a message that is refused; which of two reasons comes first may differ."""
+    inflater = Inflater(limit)
+    restored = b""
+    try:
+        for piece in pieces:
+            restored += inflater.inflate(piece, False)
+            assert len(restored) <= limit
+        restored += inflater.inflate(b"", True)
+    except ProtocolError as error:
+        assert (error.code, error.reason) in {
+            (CloseCode.INVALID_DATA, "bad_deflate"), (CloseCode.MESSAGE_TOO_BIG, "message_too_big"),
+        }  # fmt: skip
+        return None
+    assert len(restored) <= limit
+    return restored
+
+
+_TAIL = b"\x00\x00\xff\xff"
+
+
+def deflate_streams() -> list[bytes]:
+    """Every kind of block, windows of several sizes, and ends of several kinds."""
+    streams = [b"", b"\x00", bytes.fromhex("f248cdc9c90700"), bytes.fromhex("f348cdc9c9070000"),
+               bytes.fromhex("000500faff48656c6c6f00"), b"\x00\x00\x00\xff\xff" * 4 + b"\x00"]
+    for text in (b"hello hello hello", "ä😀".encode() * 40, bytes(3000), bytes(range(256))):
+        for level, bits, strategy in ((6, 15, 0), (0, 9, 0), (9, 12, zlib.Z_FIXED)):
+            made = zlib.compressobj(level, zlib.DEFLATED, -bits, 8, strategy)
+            streams.append((made.compress(text) + made.flush(zlib.Z_SYNC_FLUSH))[:-4])
+    return streams
+
+
+def inflater_seeds() -> list[bytes]:
+    return [bytes([limit]) + stream for stream in deflate_streams() for limit in (1, 250)]
+
+
+DEFLATE_SCRAPS = (
+    b"\0\0\xff\xff", b"\0\0\0\xff\xff", b"\3\0", b"\0", b"\xf2\x48", b"\1\1\0\xfe\xff",
+)  # fmt: skip
 
 
 # -- the PROXY protocol
@@ -234,5 +299,6 @@ PROXY_SCRAPS = (
 TARGETS = {
     "http": Target(check_http, http_seeds, HTTP_SCRAPS),
     "frames": Target(check_frames, frame_seeds, FRAME_SCRAPS),
+    "inflater": Target(check_inflater, inflater_seeds, DEFLATE_SCRAPS),
     "proxy": Target(check_proxy, proxy_seeds, PROXY_SCRAPS),
 }

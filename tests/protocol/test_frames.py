@@ -41,7 +41,8 @@ def run(pieces: Sequence[bytes], limit: int = LIMIT) -> list[Any]:
         reader.feed(piece)
         try:
             while (frame := reader.next_frame()) is not None:
-                outcomes.append(tuple(frame))
+                assert not frame.compressed
+                outcomes.append(tuple(frame[:3]))
         except ProtocolError as error:
             return [*outcomes, (error.code, error.reason)]
     return outcomes
@@ -143,12 +144,12 @@ def test_ws_21_the_header_alone_decides() -> None:
 def test_the_bound_may_change_and_spares_control_frames() -> None:
     reader = FrameReader(6)
     reader.feed(CANARY * 2 + encode_masked(9, b"ping", MASK) + encode_masked(0, b"", MASK))
-    assert reader.next_frame() == SERVED
+    assert reader.next_frame() == Frame(*SERVED)
     reader.max_payload = 6
-    assert reader.next_frame() == SERVED
+    assert reader.next_frame() == Frame(*SERVED)
     reader.max_payload = 0
-    assert reader.next_frame() == (True, 9, b"ping")
-    assert reader.next_frame() == (True, 0, b"")
+    assert reader.next_frame() == Frame(True, 9, b"ping")
+    assert reader.next_frame() == Frame(True, 0, b"")
     reader.feed(CANARY)
     with pytest.raises(ProtocolError):
         reader.next_frame()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.corpus import cases
+from wsd.protocol.deflate import Deflate
 from wsd.protocol.handshake import Handshake, accept_value, is_upgrade, negotiate, response
 from wsd.protocol.http import HttpError, HttpLimits, RequestParser, error_response
 
@@ -117,10 +118,23 @@ def test_response() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
     )
-    assert response(Handshake(ACCEPT, None)) == start + b"\r\n"
-    assert response(Handshake(ACCEPT, "wsd.v1")) == (
+    assert response(Handshake(ACCEPT, None, None)) == start + b"\r\n"
+    assert response(Handshake(ACCEPT, "wsd.v1", None)) == (
         start + b"Sec-WebSocket-Protocol: wsd.v1\r\n\r\n"
     )
+    assert response(Handshake(ACCEPT, None, Deflate(9, "permessage-deflate; x=9"))) == (
+        start + b"Sec-WebSocket-Extensions: permessage-deflate; x=9\r\n\r\n"
+    )
+
+
+def test_compression_is_agreed_on_only_where_it_is_wanted() -> None:
+    parser = RequestParser()
+    parser.feed(upgrade({b"Sec-WebSocket-Extensions": b"permessage-deflate"}))
+    request = parser.next_request()
+    assert request is not None
+    assert negotiate(request, []).deflate is None
+    agreed = negotiate(request, [], compression=True).deflate
+    assert agreed is not None and agreed.answer.startswith("permessage-deflate; ")
 
 
 def test_hs_20_linear() -> None:

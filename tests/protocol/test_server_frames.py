@@ -38,7 +38,8 @@ def run(pieces: Sequence[bytes], reader: FrameReader | None = None) -> list[Any]
         reader.feed(piece)
         try:
             while (frame := reader.next_frame()) is not None:
-                outcomes.append(tuple(frame))
+                assert not frame.compressed
+                outcomes.append(tuple(frame[:3]))
         except ProtocolError as error:
             return [*outcomes, (error.code, error.reason)]
     return outcomes

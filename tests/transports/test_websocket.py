@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.parts import V1, Site, WebSocket, change, draft
 from wsd.chat.schema import Pong
-from wsd.metrics import M
+from wsd.metrics import CLOSED, M
 from wsd.protocol.frames import encode_close, encode_masked
 from wsd.reasons import BYE_RESTART
 from wsd.transports.subscriber import LAG_S
@@ -466,3 +466,59 @@ def test_a_reset_is_noticed_while_events_are_given_out(site: Site) -> None:
     site.settle()
     assert clients[0].events() == clients[4].events() == [(1, "hi")]
     assert connections(site) == 2
+
+
+# -- messages that do not end, pings without end
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"\x81", encode_masked(1, b"a" * 200, b"abcd")[:100], encode_masked(1, b"a", b"abcd", False)],
+    ids=["half a header", "half a frame", "a fragment"],
+)
+def test_sl_11_a_message_that_does_not_end(site: Site, begun: bytes) -> None:
+    client = site.join()
+    client.ws.wire.send(begun)
+    site.settle()
+    site.pass_(15)
+    assert not client.ws.wire.ended
+    if begun[0] == 1:  # a ping between fragments shows life, but does not end the message
+        assert (10, b"p") in client.ws.ask(b"p", opcode=9)
+    site.pass_(7)
+    assert client.ws.close_code() == 4000
+    site.pass_(6)
+    assert client.ws.take() == [] and client.ws.wire.ended
+    assert CLOSED.counts(site.scoreboard.row("worker 0")) == {"message_timeout": 1}
+
+
+def test_a_slow_message_that_ends_in_time(site: Site) -> None:
+    client = site.join()
+    for _ in range(3):  # each begins anew
+        frame = encode_masked(1, b'{"type":"pong"}', b"abcd")
+        for at in range(0, len(frame), 4):
+            client.ws.wire.send(frame[at : at + 4])
+            site.pass_(3)
+    assert not client.ws.wire.ended
+
+
+def test_ws_29_a_client_that_takes_nothing_gets_one_pong(site: Site) -> None:
+    client = site.join()
+    ws = client.ws
+    sent = 0
+    connection = next(iter(site.workers[0].context.attendants)).connection
+    while not connection.blocked:
+        ws.wire.send(encode_masked(9, b"%0125d" % sent, b"abcd"))
+        sent += 1
+        site.settle(2)
+    queued = connection.queued
+    for _ in range(500):
+        ws.wire.send(encode_masked(9, b"%0125d" % sent, b"abcd"))
+        sent += 1
+        site.settle(2)
+    assert connection.queued == queued
+    pongs: list[bytes] = []
+    while connection.queued or not pongs:
+        pongs += [payload for opcode, payload in ws.take() if opcode == 10]
+        site.settle()
+    pongs += [payload for opcode, payload in ws.take() if opcode == 10]
+    assert len(pongs) < sent - 490 and pongs[-1] == b"%0125d" % (sent - 1)

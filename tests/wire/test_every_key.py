@@ -455,9 +455,8 @@ ALONE = {"drain.spread", "drain.stop", "workers", "limits.connections"}
 """Keys that each value of needs a daemon of its own for, though a reload can change them: some show
 when it ends, some by the number of its workers (which tests/wire/test_resize.py changes)."""
 
-NO_EFFECT_YET = [key for key, row in table().rows.items() if "No effect yet" in row.key.help]
 STARTED = [key for key, row in table().rows.items() if row.key.restart or key in ALONE]
-RELOADED = [key for key in PROBES if key not in [*STARTED, *NO_EFFECT_YET]]
+RELOADED = [key for key in PROBES if key not in STARTED]
 
 
 def test_every_key_has_a_probe_that_sees_a_difference() -> None:

@@ -95,6 +95,11 @@ class Connection:
         """Whether what is written can leave: not before a handshake of the connection's own."""
         return True
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the kernel has refused to take more, and has not asked for more since."""
+        return self._events & WRITE != 0
+
     # -- input
 
     def _on_ready(self, mask: int) -> None:

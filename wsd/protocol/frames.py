@@ -43,6 +43,7 @@ class Frame(NamedTuple):
     fin: bool
     opcode: int
     payload: bytes
+    compressed: bool = False  # RSV1, where permessage-deflate was agreed on (RFC 7692, 6)
 
 
 class ProtocolError(Exception):
@@ -61,6 +62,7 @@ _new: Final = tuple.__new__
 _from_bytes: Final = int.from_bytes
 
 _FIN: Final = 0x80
+_RSV1: Final = 0x40
 _MASKED: Final = 0x80
 _MASK_SIZE: Final = 4
 _LENGTH_16: Final = 126
@@ -113,6 +115,11 @@ def encode_text(payload: bytes) -> bytes:
     return _header(_FIN | Opcode.TEXT, size, 0) + payload
 
 
+def encode_compressed(opcode: int, payload: bytes) -> bytes:
+    """A whole message, compressed before (RFC 7692, 6), as one unmasked frame."""
+    return _header(_FIN | _RSV1 | opcode, len(payload), 0) + payload
+
+
 def encode(opcode: int, payload: bytes, fin: bool = True) -> bytes:
     """An unmasked frame, as servers send them. Raises ValueError for a bad control frame."""
     return _header(_first_byte(opcode, len(payload), fin), len(payload), 0) + payload
@@ -162,13 +169,17 @@ def _header(first: int, size: int, masked: int) -> bytes:
 # -- receiving -------------------------------------------------------------------------------
 
 
-def _first_bytes() -> list[Opcode | str]:
-    """For each possible first byte of a frame its opcode, or the name of what is wrong."""
+def _first_bytes(compressed: bool) -> list[Opcode | str]:
+    """For each possible first byte of a frame its opcode, or the name of what is wrong.
+
+    `compressed`: the first frame of a message may say that it is (RFC 7692, 6).
+    """
     table: list[Opcode | str] = []
     known = {opcode.value: opcode for opcode in Opcode}
     for first in range(256):
         opcode = known.get(first & 0x0F)
-        if first & 0x70:
+        allowed = _RSV1 if compressed and opcode in (Opcode.TEXT, Opcode.BINARY) else 0
+        if first & 0x70 & ~allowed:
             table.append("reserved_bits")
         elif opcode is None:
             table.append("bad_opcode")
@@ -179,23 +190,30 @@ def _first_bytes() -> list[Opcode | str]:
     return table
 
 
-_FIRST_BYTES: Final = _first_bytes()
+_FIRST_BYTES: Final = _first_bytes(False)
+_FIRST_BYTES_WITH_DEFLATE: Final = _first_bytes(True)
 
 
 class FrameReader:
     """Takes the bytes a client sends and gives its frames.
 
     `max_payload` bounds a data frame and may be changed between frames: what is left of the
-    limit on a message. A length is judged as soon as it is read, before its payload is waited
-    for. After a ProtocolError the reader is of no more use.
+    limit on a message. `max_compressed` is the limit on the first frame of a compressed message;
+    without it there is no compression. A length is judged as soon as it is read, before its
+    payload is waited for. After a ProtocolError the reader is of no more use.
     """
 
-    __slots__ = ("_at", "_data", "_header", "_need", "_opcode", "max_payload")
+    __slots__ = (
+        "_at", "_data", "_first_bytes", "_header", "_max_compressed", "_need", "_opcode",
+        "max_payload",
+    )  # fmt: skip
 
     masked: ClassVar[bool] = True  # RFC 6455, 5.1: a client MUST mask, a server MUST NOT
 
-    def __init__(self, max_payload: int) -> None:
+    def __init__(self, max_payload: int, max_compressed: int | None = None) -> None:
         self.max_payload = max_payload
+        self._max_compressed = max_compressed or 0
+        self._first_bytes = _FIRST_BYTES if max_compressed is None else _FIRST_BYTES_WITH_DEFLATE
         # Usually a read holds whole frames and its bytes are used as they came; what a read
         # leaves unfinished is collected in a bytearray. `_at` is where the next frame begins.
         self._data: bytes | bytearray = b""
@@ -228,7 +246,7 @@ class FrameReader:
             return None
         # A small correct frame that is all here needs no more than this (a third less time).
         first, size = data[at], data[at + 1] - _MASKED
-        opcode = _FIRST_BYTES[first]
+        opcode = self._first_bytes[first]
         start = at + 6
         end = start + size
         if (
@@ -244,12 +262,22 @@ class FrameReader:
         self._at = end
         self._header = 0
         self._need = 2
-        return _new(Frame, (first >= _FIN, opcode, payload))
+        return _new(Frame, (first >= _FIN, opcode, payload, first & _RSV1 != 0))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the bytes end within a frame."""
+        return self._at < len(self._data)
 
     @property
     def begun(self) -> Opcode | None:
         """The opcode of a frame whose header was accepted and whose payload is incomplete."""
         return self._opcode if self._header else None
+
+    @property
+    def begun_compressed(self) -> bool:
+        """Whether the begun frame is the first of a compressed message."""
+        return self._data[self._at] & _RSV1 != 0
 
     def begun_payload(self, skip: int) -> bytes:
         """What has come of the payload of the begun frame, unmasked, without `skip` bytes."""
@@ -263,7 +291,7 @@ class FrameReader:
 
         Sets `_need`, and once the length is accepted `_header`.
         """
-        opcode, second = _FIRST_BYTES[data[at]], data[at + 1]
+        opcode, second = self._first_bytes[data[at]], data[at + 1]
         if isinstance(opcode, str):
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, opcode)
         if (second >= _MASKED) != self.masked:  # RFC 6455, 5.1: MUST close then
@@ -281,7 +309,7 @@ class FrameReader:
                 if len(data) - at < self._need:
                     return False
                 size = _extended_length(data[at + 2 : at + self._need])
-            if size > self.max_payload:
+            if size > (self._max_compressed if data[at] & _RSV1 else self.max_payload):
                 raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, "message_too_big")
         self._opcode = opcode
         self._header = header
@@ -306,7 +334,7 @@ class UnmaskedReader(FrameReader):
         payload = bytes(data[at + self._header : self._at])
         self._header = 0
         self._need = 2
-        return Frame(data[at] >= _FIN, self._opcode, payload)
+        return Frame(data[at] >= _FIN, self._opcode, payload, data[at] & _RSV1 != 0)
 
     def begun_payload(self, skip: int) -> bytes:
         return bytes(self._data[self._at + self._header + skip :])

@@ -7,6 +7,8 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 
+from wsd.protocol import deflate
+from wsd.protocol.deflate import Deflate
 from wsd.protocol.http import HttpError, Request
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -15,13 +17,14 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 
 class Handshake:
-    """What was agreed: the Sec-WebSocket-Accept value and the subprotocol, if any."""
+    """What was agreed: the Sec-WebSocket-Accept value, the subprotocol and compression, if any."""
 
-    __slots__ = ("accept", "subprotocol")
+    __slots__ = ("accept", "deflate", "subprotocol")
 
-    def __init__(self, accept: str, subprotocol: str | None) -> None:
+    def __init__(self, accept: str, subprotocol: str | None, deflate: Deflate | None) -> None:
         self.accept = accept
         self.subprotocol = subprotocol
+        self.deflate = deflate
 
 
 def is_upgrade(request: Request) -> bool:
@@ -35,13 +38,15 @@ def accept_value(key: str) -> str:
     return b64encode(digest).decode("ascii")
 
 
-def negotiate(request: Request, offered_here: Sequence[str]) -> Handshake:
-    """Checks an upgrade request and picks the client's first subprotocol of `offered_here`.
+def negotiate(
+    request: Request, offered_here: Sequence[str], compression: bool = False
+) -> Handshake:
+    """Checks an upgrade request and picks the client's first subprotocol of `offered_here`, and
+    with `compression` its first offer of permessage-deflate that can be met.
 
     Raises HttpError: 405 for another method than GET, 426 where Upgrade or Connection is
     missing or the version is not 13, 400 for the rest; a body was refused by the parser already.
-    Extensions are not negotiated: an answer without Sec-WebSocket-Extensions declines all of them
-    (RFC 6455, 9.1); a Handshake would carry them.
+    Other extensions are declined by not being in the answer (RFC 6455, 9.1).
     """
     if request.method != "GET":
         raise HttpError(
@@ -56,7 +61,12 @@ def negotiate(request: Request, offered_here: Sequence[str]) -> Handshake:
     key = request.header("sec-websocket-key")
     if _KEY.fullmatch(key) is None:
         raise HttpError(400, "bad_websocket_key", "Sec-WebSocket-Key is not 16 bytes in base64.")
-    return Handshake(accept_value(key), _choose_subprotocol(request, offered_here))
+    agreed = deflate.negotiate(request.header("sec-websocket-extensions"))
+    return Handshake(
+        accept_value(key),
+        _choose_subprotocol(request, offered_here),
+        agreed if compression else None,
+    )
 
 
 def _choose_subprotocol(request: Request, offered_here: Sequence[str]) -> str | None:
@@ -78,4 +88,6 @@ def response(handshake: Handshake) -> bytes:
     ]
     if handshake.subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {handshake.subprotocol}")
+    if handshake.deflate is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {handshake.deflate.answer}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")

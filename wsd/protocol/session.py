@@ -1,10 +1,14 @@
-"""What one WebSocket may do next: messages out of frames (RFC 6455 sections 5.4, 5.5 and 7)."""
+"""What one WebSocket may do next: messages out of frames (RFC 6455 sections 5.4, 5.5 and 7).
+
+Of compressed messages (RFC 7692) what is restored is judged, as if it had come that way.
+"""
 
 from __future__ import annotations
 
 import codecs
 from typing import Final, NamedTuple
 
+from wsd.protocol.deflate import Inflater
 from wsd.protocol.frames import (
     CloseCode,
     Frame,
@@ -67,7 +71,9 @@ class Session:
     """Takes what one client sends and gives events, strictly in the order of the frames.
 
     `max_message` bounds the bytes of a message, all fragments together; `max_fragments` (at
-    least 1) bounds their number, empty ones counted. After Closed or Failed nothing more is
+    least 1) bounds their number, empty ones counted. With `compression` messages may be compressed;
+    `max_message` holds for what they restore to, with an allowance of an eighth for what deflate
+    adds to data that it cannot make smaller. After Closed or Failed nothing more is
     read or kept. For a client, whose peer is the server, `masked` is False; the replies are
     frames of a server all the same.
     """
@@ -77,6 +83,8 @@ class Session:
         "_closing",
         "_ended",
         "_fragments",
+        "_inflater",
+        "_max_compressed",
         "_max_fragments",
         "_max_message",
         "_opcode",
@@ -84,14 +92,19 @@ class Session:
         "_utf8",
     )
 
-    def __init__(self, max_message: int, max_fragments: int, masked: bool = True) -> None:
+    def __init__(
+        self, max_message: int, max_fragments: int, masked: bool = True, compression: bool = False
+    ) -> None:
         self._max_message = max_message
         self._max_fragments = max_fragments
-        self._reader = FrameReader(max_message) if masked else UnmaskedReader(max_message)
+        self._max_compressed = max_message + max_message // 8 + 64 if compression else None
+        reader = FrameReader if masked else UnmaskedReader
+        self._reader = reader(max_message, self._max_compressed)
         self._closing = False
         self._ended = False
         self._opcode: int = _CONTINUATION  # of the message whose fragments are coming
         self._fragments: list[bytes] = []
+        self._inflater: Inflater | None = None  # of a compressed message
         # Made when a text does not come in one piece; `_checked` bytes of the frame that is
         # arriving have been through it.
         self._utf8: codecs.IncrementalDecoder | None = None
@@ -106,6 +119,11 @@ class Session:
         """Our side has sent a Close: what messages still come is skipped, replies are empty."""
         self._closing = True
         self._forget_message()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame or a message has begun and its end is missing."""
+        return self._reader.unfinished or self._opcode != _CONTINUATION
 
     def next_event(self) -> Event | None:
         """The next event; None when more bytes are needed, and always after the end."""
@@ -130,8 +148,8 @@ class Session:
         """Takes a frame; the message that it completes, if it does."""
         if self._closing:
             return None
-        fin, opcode, payload = frame
-        if fin and opcode and not self._opcode and self._utf8 is None:
+        fin, opcode, payload, compressed = frame
+        if fin and opcode and not self._opcode and self._utf8 is None and not compressed:
             # The usual case: a message in one piece, none of it looked at before.
             if opcode == _TEXT and not payload.isascii():
                 _decode(payload)
@@ -139,12 +157,19 @@ class Session:
         self._check_order(opcode)
         if opcode != _CONTINUATION:
             self._opcode = opcode
+            if compressed:
+                assert self._max_compressed is not None
+                self._inflater = Inflater(self._max_message)
+                self._reader.max_payload = self._max_compressed
+        size = len(payload)
+        if self._inflater is not None:
+            payload = self._inflater.inflate(payload, fin)
         self._fragments.append(payload)
         if self._opcode == _TEXT:
             self._check_text(payload[self._checked :], fin)
             self._checked = 0
         if not fin:
-            self._reader.max_payload -= len(payload)
+            self._reader.max_payload -= size
             return None
         message = Message(self._opcode, b"".join(self._fragments))
         self._forget_message()
@@ -170,6 +195,8 @@ class Session:
         if opcode is None or opcode >= _CLOSE or self._closing:
             return
         self._check_order(opcode)
+        if self._inflater is not None or self._reader.begun_compressed:
+            return  # restored frame by frame
         if _TEXT in (opcode, self._opcode):
             fresh = self._reader.begun_payload(self._checked)
             self._checked += len(fresh)
@@ -190,6 +217,7 @@ class Session:
     def _forget_message(self) -> None:
         self._opcode = _CONTINUATION
         self._fragments = []
+        self._inflater = None
         self._utf8 = None
         self._checked = 0
         self._reader.max_payload = self._max_message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from wsd import logs
 from wsd.allowances import Rate
@@ -20,6 +20,8 @@ from wsd.net.loop import Loop
 from wsd.shared import Shared
 from wsd.transports.addresses import Proxies, address_group, plain_address
 from wsd.transports.pages import Pages
+
+T = TypeVar("T")
 
 HANDSHAKES_AT_ONCE = 4
 """TLS handshakes that an address may begin at once, in multiples of its limit of connections."""
@@ -66,6 +68,7 @@ class Context:
     attendants: dict[Attendant, int] = field(default_factory=dict)
     """Everybody, and the slice of them that each belongs to."""
     proxies: Proxies = field(init=False)
+    _encodings: dict[tuple[Any, int], Any] = field(default_factory=dict)
     _slices: list[list[Attendant]] = field(default_factory=list)
     _next_slice: int = 0
 
@@ -83,6 +86,13 @@ class Context:
     def busy(self) -> bool:
         """Whether somebody is connected, or waits for an answer of the hub's."""
         return bool(self.attendants or self.link.unanswered)
+
+    def encoding(self, kind: Callable[[Context, int], T], bits: int) -> T:
+        """The one ``kind(self, bits)`` there is: members that share it share what it makes."""
+        made: T | None = self._encodings.get((kind, bits))
+        if made is None:
+            made = self._encodings[kind, bits] = kind(self, bits)
+        return made
 
     # -- who is connected
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from wsd.chat.schema import Refuse, room_name
-from wsd.net.connection import Connection
 from wsd.protocol import handshake
 from wsd.protocol.http import HttpError, Request
 from wsd.transports.context import Context
-from wsd.transports.exchange import Exchange
-from wsd.transports.http import HttpClient
-from wsd.transports.origin import check_origin
-from wsd.transports.pages import not_found
-from wsd.transports.plain import handle_plain
-from wsd.transports.websocket import (
+from wsd.transports.dialects import (
     SUBPROTOCOL,
     EchoClient,
     TextClient,
     TornadoClient,
     V1Client,
-    WebSocketClient,
 )
+from wsd.transports.exchange import Exchange
+from wsd.transports.http import HttpClient
+from wsd.transports.origin import check_origin
+from wsd.transports.pages import not_found
+from wsd.transports.plain import handle_plain
+from wsd.transports.websocket import WebSocketClient
 
-DIALECTS: dict[str, Callable[[Context, Connection, str, str], WebSocketClient]] = {
+DIALECTS: dict[str, type[WebSocketClient]] = {
     "/": TextClient,
     "/chat": TornadoClient,
     "/echo": EchoClient,
@@ -91,7 +88,7 @@ class PublicRouter:
             client.respond(not_found(request))
             return
         offered = (SUBPROTOCOL,) if request.path == "/chat" else ()
-        agreed = handshake.negotiate(request, offered)
+        agreed = handshake.negotiate(request, offered, settings.compression == "on")
         try:
             room = room_name(request.query.get("room") or settings.page.default_room)
         except Refuse as refusal:
@@ -102,5 +99,5 @@ class PublicRouter:
             return
         early, group = client.take_over()
         speak = V1Client if agreed.subprotocol else DIALECTS[request.path]
-        peer = speak(self._context, client.connection, room, group)
+        peer = speak(self._context, client.connection, room, group, agreed.deflate)
         peer.start(handshake.response(agreed), early)

@@ -1,8 +1,4 @@
-"""WebSocket clients: one connection each, in one of the dialects that the address chooses.
-
-``WebSocketClient`` looks after frames, pings, closing and time; a dialect says what a message
-means and how events are told.
-"""
+"""One WebSocket: frames, pings, closing and time.  What is said in them is a dialect's."""
 
 from __future__ import annotations
 
@@ -10,42 +6,50 @@ import random
 from abc import abstractmethod
 from typing import Any
 
-import msgspec
-
-from wsd import failpoints, logs, strict_json
-from wsd.chat import event as events
-from wsd.chat.event import MESSAGE, Event, Message
-from wsd.chat.guests import NOBODY
-from wsd.chat.schema import Refuse
-from wsd.chat.wire import Outcome, Refused
+from wsd import logs
+from wsd.chat.event import Event
 from wsd.metrics import M
 from wsd.net.connection import Connection, State
 from wsd.protocol import frames
+from wsd.protocol.deflate import Deflate
 from wsd.protocol.frames import Opcode
 from wsd.protocol.session import Closed, Failed, Ping, Pong, Session
 from wsd.reasons import (
-    BYE_RESTART,
     HELLO_TIMEOUT,
     INTERNAL,
+    MESSAGE_TIMEOUT,
     PING_TIMEOUT,
     RESTART,
     SLOW,
     UNSUPPORTED_DATA,
     Reason,
 )
-from wsd.strict_json import JsonError
+from wsd.transports.compression import Framing
 from wsd.transports.context import Context
 from wsd.transports.subscriber import Subscriber
 
-SUBPROTOCOL = "wsd.v1"
 
-_to_json = msgspec.json.Encoder().encode
+class Frames:
+    """The encoding of one dialect, for all its clients that agreed on the same window."""
+
+    has_positions = False
+
+    def __init__(self, context: Context, bits: int) -> None:
+        self.context = context
+        self.frame = Framing(context.row, bits).frame
+
+    def event(self, event: Event) -> bytes:
+        return b""
+
+    def notice(self, json: bytes) -> bytes:
+        return b""
 
 
 class WebSocketClient(Subscriber):
     """Frames, pings, closing and time; a dialect adds what is said in them."""
 
     __slots__ = (
+        "_begun_at",
         "_closing_at",
         "_handshake",
         "_heard_at",
@@ -53,19 +57,33 @@ class WebSocketClient(Subscriber):
         "_leaving",
         "_ping_due",
         "_pinged_at",
+        "_pong",
         "_processing",
         "_reason",
         "_session",
         "_waiting_for_reader",
+        "encoding",
     )
 
+    encoding_type: type[Frames] = Frames
+    """What the dialect makes of events."""
+    encoding: Frames
+
     def __init__(
-        self, context: Context, connection: Connection, room: str, address: str
-    ) -> None:
+        self, context: Context, connection: Connection, room: str, address: str,
+        deflate: Deflate | None,
+    ) -> None:  # fmt: skip
         super().__init__(context, connection, room, address)
         limits = context.settings.limits
         now = context.loop.now
-        self._session = Session(limits.message, limits.fragments)
+        self.encoding = context.encoding(self.encoding_type, deflate.bits if deflate else 0)
+        self._session = Session(
+            limits.message, limits.fragments, compression=deflate is not None
+        )
+        self._begun_at = 0.0
+        """Since when the end of a frame or message is missing."""
+        self._pong: bytes | None = None
+        """The latest ping that could not be answered yet."""
         self._held = 0
         self._processing = False
         self._leaving = False
@@ -112,7 +130,7 @@ class WebSocketClient(Subscriber):
 
     def ping(self) -> bytes:
         """What goes out every ``ping.every`` seconds: a control frame, answered below script."""
-        return _PING
+        return PING
 
     # -- input
 
@@ -143,20 +161,33 @@ class WebSocketClient(Subscriber):
             self.close(INTERNAL)
         finally:
             self._processing = False
+        if not self._session.unfinished:
+            self._begun_at = 0.0
+        elif not self._begun_at:
+            self._begun_at = self._context.loop.now
 
     def _handle(self, event: Any) -> None:
         kind = type(event)
         if kind is Ping:
-            self.write(frames.encode(Opcode.PONG, event.payload))
+            self._answer(event.payload)
         elif kind is Closed:
             self._finish("client_closed", event.reply)
         elif kind is Failed:
             self._finish(event.reason, event.reply)
         elif kind is not Pong and not self._closing_at:
+            self._begun_at = 0.0
             if event.opcode == Opcode.TEXT:
                 self.on_text(event.data)
             else:
                 self.on_binary(event.data)
+
+    def _answer(self, ping: bytes) -> None:
+        """A client that takes nothing gets one pong, for its latest ping (RFC 6455, 5.5.3)."""
+        if self.connection.blocked:
+            self._pong = ping
+            self.connection.on_drained = self._on_drained
+        else:
+            self.write(frames.encode(Opcode.PONG, ping))
 
     def hold(self) -> None:
         self._held += 1
@@ -187,6 +218,9 @@ class WebSocketClient(Subscriber):
 
     def _on_drained(self) -> None:
         super()._on_drained()
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self.write(frames.encode(Opcode.PONG, pong))
         if self._waiting_for_reader:
             self._waiting_for_reader = False
             self.release()
@@ -235,6 +269,8 @@ class WebSocketClient(Subscriber):
             connection.abort(SLOW.name)
         elif not self.known and now - self.opened_at > settings.timeouts.hello:
             self.close(HELLO_TIMEOUT)
+        elif self._begun_at and not self._held and now - self._begun_at > settings.timeouts.body:
+            self.close(MESSAGE_TIMEOUT)
         elif self._pinged_at > self._heard_at:
             if now - self._pinged_at > settings.ping.timeout and not self._has_excuse():
                 self.close(PING_TIMEOUT)
@@ -267,198 +303,4 @@ class WebSocketClient(Subscriber):
             self.release()  # to hear the answer to the close frame
 
 
-_PING = frames.encode(Opcode.PING, b"")
-
-
-# -- wsd.v1
-
-
-class _JsonFrames:
-    """Events and notices as they are, in a text frame each."""
-
-    has_positions = True
-
-    def event(self, event: Event) -> bytes:
-        return frames.encode_text(event.json)
-
-    def notice(self, json: bytes) -> bytes:
-        return frames.encode_text(json)
-
-
-class V1Client(WebSocketClient):
-    """Speaks commands and events as JSON."""
-
-    __slots__ = ()
-
-    encoding = _JsonFrames()
-
-    def on_text(self, data: bytes) -> None:
-        self._context.commands.handle(self, data)
-
-    def reply(self, value: dict[str, Any]) -> None:
-        data = frames.encode_text(_to_json(value))
-        if failpoints.due("worker.mid_write"):
-            self.connection.write(data[: len(data) // 2])
-            self.connection.flush()
-            failpoints.act("worker.mid_write")
-            data = data[len(data) // 2 :]  # it was only stopped, and goes on
-        self.write(data)
-
-    def ping(self) -> bytes:
-        heads = self._context.rooms.heads(self.rooms, self)
-        return _PING + frames.encode_text(_to_json({"type": "ping", "heads": heads}))
-
-    def drain(self, retry_ms: tuple[int, int]) -> None:
-        self.reply({"type": "bye", "code": BYE_RESTART, "reason": "restart", "retry_ms": retry_ms})
-
-
-# -- the tutorial's dialects: no commands, so a client is a guest of one room from the start
-
-
-class _DialectClient(WebSocketClient):
-    __slots__ = ()
-
-    replay = False
-
-    def on_open(self) -> None:
-        commands = self._context.commands
-        commands.introduce(self, "", None)
-        commands.enter_silently(self, self.default_room, self.replay, self.greet)
-
-    def greet(self) -> None:
-        """Send what goes ahead of the history.
-
-        The handshake is answered only now: who is told nothing of the room and has no history to
-        look at may take being connected for being there.
-        """
-        self.accept()
-
-    def say(self, text: str) -> None:
-        commands = self._context.commands
-        try:
-            draft = commands.draft(self, self.default_room, MESSAGE, text)
-        except Refuse as refusal:
-            commands.count_refusal(refusal.code)
-            self.tell_problem(refusal.message)
-            return
-        commands.publish(draft, self._on_outcome)
-
-    def _on_outcome(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Refused) and not self.gone:
-            self._context.commands.count_refusal(outcome.code)
-            self.tell_problem(outcome.message)
-
-    def reply(self, value: dict[str, Any]) -> None:
-        self.tell_problem(str(value.get("message", "")))
-
-    @abstractmethod
-    def tell_problem(self, text: str) -> None:
-        """Say why something was not done, in this dialect's own form."""
-
-
-class _PlainText:
-    """The text of messages and nothing else."""
-
-    has_positions = False
-
-    def event(self, event: Event) -> bytes:
-        message = _shown_message(event)
-        return frames.encode_text(message.text.encode()) if message else b""
-
-    def notice(self, json: bytes) -> bytes:
-        return b""
-
-
-def _shown_message(event: Event) -> Message | None:
-    body = events.decode(event.json)
-    return body if isinstance(body, Message) and not body.deleted else None
-
-
-class TextClient(_DialectClient):
-    """The tutorial's first server: text in, the same text to everybody; no history."""
-
-    __slots__ = ()
-
-    encoding = _PlainText()
-
-    def on_text(self, data: bytes) -> None:
-        self.say(data.decode())
-
-    def tell_problem(self, text: str) -> None:
-        self.write(frames.encode_text(f"wsd: {text}".encode()))
-
-
-class _Html:
-    """Messages rendered from ``message.html``, as the tutorial's Tornado server does."""
-
-    has_positions = False
-
-    def __init__(self) -> None:
-        self.template: Any = None
-
-    def event(self, event: Event) -> bytes:
-        message = _shown_message(event)
-        if message is None:
-            return b""
-        return frames.encode_text(self.render(message.seq, message.uid, message.name, message.text))
-
-    def render(self, seq: int, uid: str, name: str, message: str) -> bytes:
-        html: str = self.template.render(seq=seq, uid=uid, name=name, message=message)
-        return html.encode()
-
-    def notice(self, json: bytes) -> bytes:
-        return b""
-
-
-class _TornadoMessage(msgspec.Struct):
-    message: str
-    uid: Any = None  # whatever the page claims; who speaks is known from the connection
-
-
-_decode_tornado = msgspec.json.Decoder(_TornadoMessage).decode
-
-
-class TornadoClient(_DialectClient):
-    """The tutorial's Tornado server: first the uid, then the history, then everything as HTML."""
-
-    __slots__ = ()
-
-    encoding = _Html()
-    replay = True
-
-    def on_open(self) -> None:
-        self.encoding.template = self._context.pages.message
-        super().on_open()
-
-    def greet(self) -> None:
-        super().greet()
-        self.write(frames.encode_text(self.guest.uid.encode()))
-
-    def on_text(self, data: bytes) -> None:
-        try:
-            said = strict_json.decode(data, _decode_tornado)
-        except JsonError:
-            self._context.commands.count_refusal("bad")
-            self.tell_problem('a message is {"uid": …, "message": …}')
-            return
-        self.say(said.message)
-
-    def tell_problem(self, text: str) -> None:
-        self.write(frames.encode_text(self.encoding.render(0, "", "wsd", text)))
-
-
-class EchoClient(WebSocketClient):
-    """Sends every message back: for trying proxies and for conformance suites."""
-
-    __slots__ = ()
-
-    def on_open(self) -> None:
-        super().on_open()
-        self.known = True  # nobody has to introduce themselves here
-        self.guest = NOBODY
-
-    def on_text(self, data: bytes) -> None:
-        self.write(frames.encode_text(data))
-
-    def on_binary(self, data: bytes) -> None:
-        self.write(frames.encode(Opcode.BINARY, data))
+PING = frames.encode(Opcode.PING, b"")
