@@ -279,6 +279,16 @@ def test_the_clock_and_the_sleep_can_be_the_callers() -> None:
     assert max(slept) <= 20
 
 
+def test_who_looks_in_only_now_and_then_has_said_hello(make_daemon, client) -> None:
+    """The call in which a connection is opened may be over before anything else happens on it."""
+    daemon = make_daemon(timeouts__hello="300ms", workers=1)
+    bot = client(daemon)
+    bot.next(timeout=0)
+    time.sleep(1.5)
+    bot.join("lobby", timeout=5)
+    assert daemon.metrics()["wsd_closed_total.hello_timeout"] == 0
+
+
 # -- servers that are no daemon
 
 

@@ -412,6 +412,7 @@ class Client:
             reason = str(error)
         else:
             talk.opened(self._clock())
+            self._flush()  # the hello: nobody knows when the next call comes
             return
         if final is not None and not talk.was_welcomed:
             talk.stop(final)

@@ -114,7 +114,9 @@ class Conversation:
                 return
         delay_s = max(least_s, self._backoff.delay_s())
         self.retry_at = now + delay_s
-        log.info("lost: %s (%s); again in %.1f s", reason, code, delay_s)
+        # Whoever has written the address wrongly would otherwise see nothing at all.
+        level = logging.INFO if self.was_welcomed else logging.WARNING
+        log.log(level, "no connection: %s (%s); again in %.1f s", reason, code, delay_s)
 
     def stop(self, failure: ClientError) -> None:
         """The end of it all."""

@@ -74,6 +74,15 @@ def wait_s(error: Refused, random: Callable[[], float]) -> float | None:
     return 0.0 if error.code in ("timeout", "disconnected") else 1 + random()
 
 
+HELLO_TIMEOUT: Final = 4501
+
+
 def is_final(code: int | None) -> bool:
-    """Whether a close code says to stay away (docs/protocol.md, closing)."""
-    return code is not None and (3500 <= code <= 3999 or 4500 <= code <= 4999)
+    """Whether a close code says to stay away (docs/protocol.md, closing).
+
+    Not so hello_timeout: it is for who never says hello.  Whoever does, and was too late for once,
+    is a machine that stood still.
+    """
+    if code is None or code == HELLO_TIMEOUT:
+        return False
+    return 3500 <= code <= 3999 or 4500 <= code <= 4999
