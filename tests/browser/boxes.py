@@ -132,6 +132,23 @@ class Box:
         return self.wait(lambda: self.run(script, text))[0]
 
 
+# For ``Box.run``: what stands out of the window, or is cut off.  The drawer waits
+# outside, and what ends in an ellipsis is longer than it looks.
+WIDER_THAN_ITS_PLACE = """
+    const limit = document.documentElement.clientWidth;
+    const out = [...root.querySelectorAll(".wsd, .wsd *")].filter((e) => {
+      const { left, right, width } = e.getBoundingClientRect();
+      if (width === 0 || e.closest(".sr, .people, .quote > *, .room > *")) return false;
+      return left < -.5 || right > limit + .5;
+    });
+    if (document.documentElement.scrollWidth > limit) out.push(document.documentElement);
+    for (const e of root.querySelectorAll(".chat, .bar, .where, .state, .composer, .notice")) {
+      if (e.clientWidth && e.scrollWidth > e.clientWidth) out.push(e);
+    }
+    return out.map((e) => `${e.tagName} ${e.className}`);
+"""
+
+
 def requests_of(window: webdriver.Chrome, chat: str) -> list[str]:
     """What a page has fetched from the daemon."""
     return window.execute_script(

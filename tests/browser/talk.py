@@ -13,8 +13,12 @@ from typing import NamedTuple
 
 from selenium import webdriver
 
+from tests.browser.boxes import Box
 from tests.support.clients import V1
 from tests.support.daemon import Daemon
+
+_PAUSE_S = 150.0
+_DAY_S = 86_400.0
 
 
 class Line(NamedTuple):
@@ -82,21 +86,32 @@ TALKS = {
 }  # fmt: skip
 
 
+class Page(Box):
+    """The chat's own page, with the face of a box."""
+
+    def run(self, script: str, *arguments: object) -> object:
+        return self.window.execute_script("const root = document;" + script, *arguments)
+
+
 class Guests:
     """Everybody of one talk, connected.  They have said all of it."""
 
-    def __init__(self, daemon: Daemon, talk: Talk, next_day: Callable[[], None]) -> None:
+    def __init__(self, daemon: Daemon, talk: Talk, shift: Callable[[float], None]) -> None:
         self.talk = talk
         names = dict.fromkeys(line.name for line in talk.yesterday + talk.today)
         self._by_name = {
             name: V1(daemon.ws()).hello({talk.room: None}, name=name) for name in names
         }
         self._said: list[int] = []
+        left_s = sum(_PAUSE_S for _ in talk.today)
         for line in talk.yesterday:
+            shift(-_DAY_S - left_s)
             self._say(line)
-        next_day()
         for line in talk.today:
+            shift(-left_s)
             self._say(line)
+            left_s -= _PAUSE_S
+        shift(0)
 
     def _say(self, line: Line) -> None:
         answers = {} if line.answers is None else {"reply_to": self._said[line.answers]}
@@ -120,9 +135,10 @@ class Guests:
 
 @contextmanager
 def guests_of(
-    daemon: Daemon, language: str, next_day: Callable[[], None] = lambda: None
+    daemon: Daemon, language: str, shift: Callable[[float], None] = lambda _: None
 ) -> Iterator[Guests]:
-    guests = Guests(daemon, TALKS[language], next_day)
+    """``shift`` sets the daemon's clock, by seconds from the right time."""
+    guests = Guests(daemon, TALKS[language], shift)
     try:
         yield guests
     finally:

@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver import ActionChains
 
 from tests.browser.boxes import ANY_ORIGIN, Box, foreign_site, tag
-from tests.browser.talk import TALKS, ahead_of_pages, guests_of, look, resize
+from tests.browser.talk import TALKS, Page, ahead_of_pages, guests_of, look, resize
 from tests.support.browser import CHROMIUM, DRIVER, open_window
 from tests.support.clients import NODE_MODULES
 from tests.support.daemon import Daemon
@@ -71,13 +71,6 @@ def browser(tmp_path_factory):
     )
     yield window
     window.quit()
-
-
-class Page(Box):
-    """The chat's own page, with the face of a box."""
-
-    def run(self, script, *arguments):
-        return self.window.execute_script("const root = document;" + script, *arguments)
 
 
 def open_form(browser, chat, site, form, language):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.browser.boxes import Box, foreign_site, requests_of, tag
+from tests.browser.boxes import WIDER_THAN_ITS_PLACE, Box, foreign_site, requests_of, tag
 from tests.browser.talk import resize
 
 
@@ -20,20 +20,6 @@ def told(window, *words):
     """Whether the console has had a line with all ``words``; it is asked only for what is new."""
     lines = [entry["message"].replace("\\", "") for entry in window.get_log("browser")]
     return any(all(word in line for word in words) for line in lines)
-
-
-WIDER_THAN_ITS_PLACE = """
-    const limit = document.documentElement.clientWidth;
-    const out = [...root.querySelectorAll(".wsd, .wsd *")].filter((e) => {
-      const { left, right, width } = e.getBoundingClientRect();
-      return width > 0 && !e.closest(".sr, .people") && (left < -.5 || right > limit + .5);
-    });
-    if (document.documentElement.scrollWidth > limit) out.push(document.documentElement);
-    for (const e of root.querySelectorAll(".chat, .bar, .where, .state, .composer, .notice")) {
-      if (e.clientWidth && e.scrollWidth > e.clientWidth) out.push(e);
-    }
-    return out.map((e) => `${e.tagName} ${e.className}`);
-"""
 
 
 def test_a_refused_page_says_so_and_stays_in_its_place(make_daemon, site, window):

@@ -1,7 +1,7 @@
 // Writing: the input, what it answers, and sending. What cannot be sent stays in the input.
 
 import { excerpt, lengthOf } from "./characters.js";
-import { growArea, isComposing } from "./dom.js";
+import { growArea, isComposing, perFrame } from "./dom.js";
 
 const COUNTER_FROM = 0.8;        // of the text limit
 
@@ -35,6 +35,13 @@ export class Composer {
       if (this.input.value) doings.typing();
     });
     this.input.addEventListener("keydown", (event) => this.#onKey(event));
+    // Narrower, its lines break elsewhere. Later than in the observer, which sees the new height as well.
+    const grow = perFrame(() => growArea(this.input));
+    let width = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width !== width) grow();
+      ({ width } = contentRect);
+    }).observe(this.input);
     frame.part("answering-end").addEventListener("click", () => { this.reply(undefined); this.input.focus(); });
     this.draw();
   }

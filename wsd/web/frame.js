@@ -58,6 +58,8 @@ export class Frame {
       const { classList } = this.element;
       classList.toggle("small", contentRect.width < SMALL_PX * unit);
       classList.toggle("low", contentRect.height < LOW_PX * unit);
+      const log = this.part("log");
+      this.element.style.setProperty("--bar", `${log.offsetWidth - log.clientWidth}px`);
       const isNarrow = contentRect.width < NARROW_PX * unit;
       if (isNarrow === this.isNarrow) return;
       this.isNarrow = isNarrow;
