@@ -22,7 +22,7 @@ from wsd.client.conversation import Conversation, Request, Status
 from wsd.client.errors import ClientError, Refused, Stopped, TimedOut
 from wsd.client.events import Event, Message, Page, Sent
 from wsd.client.identity import Identity
-from wsd.client.link import Link, LinkLost, OpeningRefused
+from wsd.client.link import Link, LinkLost, OpeningRefused, failure
 from wsd.client.room import Room
 from wsd.protocol.frames import CloseCode, ProtocolError
 
@@ -32,8 +32,6 @@ MAX_EVENTS: Final = 10_000
 CATCH_UP_S: Final = 0.1
 """How far a timeout is overrun while there is still something to be read."""
 _MALFORMED: Final = (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError)
-_COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers to a handshake that another time may have another one."""
 
 
 class Client:
@@ -392,32 +390,17 @@ class Client:
     def _open(self) -> None:
         """One attempt.  What waiting does not cure ends it all, unless it has worked before."""
         talk = self._talk
-        final: Stopped | None = None
-        least_s = 0.0
         try:
             self._link = Link(self._address, self._tls)
-        except OpeningRefused as refused:
-            reason = f"the server answered with status {refused.status}"
-            if refused.location:
-                reason += f" and points to {refused.location}"
-            if refused.status not in _COME_BACK:
-                final = Stopped(reason, refused.status)
-            elif refused.retry_after.isascii() and refused.retry_after.isdecimal():
-                least_s = min(60.0, float(refused.retry_after[:4]))
-        except ssl.SSLCertVerificationError as error:
-            reason, final = str(error), Stopped(f"the certificate: {error.verify_message}")
-        except ProtocolError as error:
-            reason, final = error.reason, Stopped(f"no WebSocket of wsd's: {error.reason}")
-        except OSError as error:
-            reason = str(error)
+        except (OSError, ProtocolError, OpeningRefused) as error:
+            why = failure(error)
+            if why.is_final and not talk.was_welcomed:
+                talk.stop(Stopped(why.reason, why.status))
+            else:
+                talk.lost(self._clock(), None, why.reason, why.least_s)
         else:
             talk.opened(self._clock())
             self._flush()  # the hello: nobody knows when the next call comes
-            return
-        if final is not None and not talk.was_welcomed:
-            talk.stop(final)
-        else:
-            talk.lost(self._clock(), None, reason, least_s)
 
 
 def _normal(room: str) -> str:

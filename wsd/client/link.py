@@ -6,13 +6,14 @@ import secrets
 import socket
 import ssl
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from wsd import __version__
 from wsd.client.address import Address
 from wsd.protocol.frames import (
     CloseCode,
     Opcode,
+    ProtocolError,
     close_payload,
     encode_masked,
 )
@@ -48,6 +49,36 @@ class OpeningRefused(Exception):
         self.status = answer.status
         self.location = answer.headers.get("location", "")
         self.retry_after = answer.headers.get("retry-after", "")
+
+
+class Failure(NamedTuple):
+    """Why there is no connection.  ``is_final``: waiting does not cure it."""
+
+    reason: str
+    is_final: bool
+    status: int | None = None
+    least_s: float = 0.0
+    """How long the server wants to be left alone."""
+
+
+_COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers to a handshake that another time may have another one."""
+
+
+def failure(error: OSError | ProtocolError | OpeningRefused) -> Failure:
+    """What it means that opening a link has raised ``error``."""
+    if isinstance(error, OpeningRefused):
+        reason = f"the server answered with status {error.status}"
+        if error.location:
+            reason += f" and points to {error.location}"
+        wait = error.retry_after
+        least_s = min(60.0, float(wait[:4])) if wait.isascii() and wait.isdecimal() else 0.0
+        return Failure(reason, error.status not in _COME_BACK, error.status, least_s)
+    if isinstance(error, ProtocolError):
+        return Failure(f"no WebSocket of wsd's: {error.reason}", True)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(f"the certificate: {error.verify_message}", True)
+    return Failure(str(error), False)
 
 
 class Link:
