@@ -24,7 +24,8 @@ def test_names_of_rooms(raw: str, name: str) -> None:
 @pytest.mark.parametrize(
     "raw",
     ["", ".", "..", "a b", "a/b", "a\\b", "a%2fb", "x" * 65, "a\n", "a\0", "a\u202eb", "a\u200bb",
-     "<script>", '"', "'", "x" * 10**6, "a?b", "a#b", "😀", "lobby\ud800"],
+     "<script>", '"', "'", "x" * 10**6, "a?b", "a#b", "😀", "lobby\ud800",
+     "\u3164\u3164", "lobby\u115f", "\u1160", "a\uffa0b"],
 )  # fmt: skip
 def test_what_no_room_is_called(raw: str) -> None:
     with pytest.raises(Refuse) as caught:

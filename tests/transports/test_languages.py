@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from wsd.config import LANGUAGES
+from wsd.transports.assets import make_asset
+from wsd.transports.lean import lean
 from wsd.transports.pages import match_language
 
 WEB = Path(str(files("wsd") / "web"))
@@ -84,6 +86,13 @@ def test_the_two_ways_to_write_chinese_are_not_mixed() -> None:
     simplified, traditional = (set("".join(WORDS[lang].values())) for lang in ("zh-CN", "zh-TW"))
     assert not simplified & set(ONLY_TRADITIONAL)
     assert not traditional & set(ONLY_SIMPLIFIED)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_box_fetches_of_a_language(language: str) -> None:
+    """Letters of other scripts take two or three bytes each; the rest of the box is the same."""
+    small = lean(f"{language}.json", (WEB / "lang" / f"{language}.json").read_text())
+    assert len(make_asset("words.json", small).packed) <= 2500
 
 
 def test_the_direction_of_writing() -> None:

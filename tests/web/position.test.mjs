@@ -235,3 +235,18 @@ test("by polls, a room that is missing twice is missing", async (t) => {
   await settle();
   assert.deepEqual(client.events.filter(([type]) => type === "error").map(([, { code, room }]) => [code, room]), [["unknown_room", "none"]]);
 });
+
+test("a room called like a property of every object is a room like any other", (t) => {
+  new Clock(t);
+  const network = new Network();
+  const client = connect(t, network);
+  for (const name of ["constructor", "__proto__"]) client.join(name);
+  const { socket } = network;
+  socket.welcome();    // of the hello before they were entered
+  const asked = () => socket.sent.filter(({ type }) => type === "join").map(({ room }) => room);
+  assert.deepEqual(asked(), ["constructor", "__proto__"]);
+  socket.say({ type: "ping", heads: { lobby: 0 } });
+  const entry = { position: "epoch.0", follows: 0, recovered: false, online: 1, modes: {} };
+  for (const { id, type, room } of socket.sent) if (type === "join") socket.say({ type: "ok", id, room, ...entry });
+  assert.deepEqual(asked(), ["constructor", "__proto__"]);
+});

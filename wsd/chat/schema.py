@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-_ROOM = re.compile(r"[\w.~-]{1,64}")
+# Hangul fillers are letters that nobody sees: a room of them would have no name.
+_ROOM = re.compile("(?:[^\\W\u115f\u1160\u3164\uffa0]|[.~-]){1,64}")
 MAX_SEQ = 2**53
 
 

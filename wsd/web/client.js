@@ -69,6 +69,9 @@ const KINDS = ["websocket", "stream", "poll"];
  * @property {boolean} [deleted]
  */
 
+/** What a room has among the server's, who may call it "constructor". @template T @param {Record<string, T>|undefined} entries @param {string} room */
+function ownOf(entries, room) { return entries && Object.hasOwn(entries, room) ? entries[room] : undefined; }
+
 /** See the head of this file. */
 export class Client extends EventTarget {
   /**
@@ -287,7 +290,7 @@ export class Client extends EventTarget {
   #welcomed(welcome, isNew) {
     if (!this.#identity.welcomed(welcome)) { this.#connection.replace(); return; }
     for (const room of this.rooms.values()) {
-      const entry = welcome.rooms?.[room.name];
+      const entry = ownOf(welcome.rooms, room.name);
       if (entry) room.joined(entry, !isNew);
       else this.#missing(room, isNew);
       room.speaker.next();
@@ -329,7 +332,7 @@ export class Client extends EventTarget {
           this.#emit("typing", { room: room.name, uid: frame.uid, name: room.people.get(frame.uid) });
         }
         break;
-      case "ping": for (const each of this.rooms.values()) each.compareHead(frame.heads?.[each.name]); break;
+      case "ping": for (const each of this.rooms.values()) each.compareHead(ownOf(frame.heads, each.name)); break;
       case "bye": this.#emit("bye", { code: frame.code, reason: frame.reason }); break;
       case "error": this.#emit("error", { code: frame.code, message: frame.message, room: frame.room }); break;
       default: break;    // newer than we are

@@ -35,6 +35,19 @@ export function itemOf(message, own) {
   };
 }
 
+const LONG = 100, LONG_LINES = 16;    // from so many characters or lines on a text may need a scroll bar
+const SURELY_LONG = 400;
+
+/** Shows a text, and bounds how high it can be. @param {HTMLElement} element @param {string} text @param {Mentions} mentions */
+export function showText(element, text, mentions) {
+  element.replaceChildren(richText(text, mentions));
+  const lines = text.split("\n", LONG_LINES + 1).length;
+  element.classList.toggle("long", text.length > LONG || lines > LONG_LINES);
+  // Browsers that let the keyboard into what scrolls do so by themselves; for the others, at least these.
+  if (text.length > SURELY_LONG || lines > LONG_LINES) element.tabIndex = 0;
+  else element.removeAttribute("tabindex");
+}
+
 export class MessageView {
   /**
    * @param {Words} words
@@ -89,8 +102,8 @@ export class MessageView {
     element.classList.toggle("deleted", item.deleted);
     element.classList.toggle("mentioned", !item.own && !item.deleted && this.mentions.isForMe(item.text));
     const text = /** @type {HTMLElement} */ (element.querySelector(".text"));
-    if (item.deleted) text.replaceChildren(this.words.say("deleted"));
-    else text.replaceChildren(richText(item.text, this.mentions));
+    showText(text, item.deleted ? "" : item.text, this.mentions);
+    if (item.deleted) text.append(this.words.say("deleted"));
     element.querySelector(".quote")?.remove();
     if (item.replyTo !== undefined && !item.deleted) text.before(this.quote(item.replyTo));
     const foot = /** @type {HTMLElement} */ (element.querySelector(".foot"));

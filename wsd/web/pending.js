@@ -1,7 +1,7 @@
 // What was said and is not confirmed yet: waiting, on its way, or refused.
 
 import { button, make } from "./dom.js";
-import { richText } from "./text.js";
+import { showText } from "./message.js";
 
 const GROUP_S = 300;    // as in list.js
 
@@ -56,7 +56,7 @@ export class PendingList {
     const { view } = this.list;
     const bubble = view.bubble();
     const text = /** @type {HTMLElement} */ (bubble.querySelector(".text"));
-    text.append(richText(item.text, view.mentions));
+    showText(text, item.text, view.mentions);
     if (item.reply_to !== undefined) text.before(view.quote(item.reply_to));
     const element = make("article", "message own pending", ...view.frame(self, true), bubble);
     const last = this.list.items.at(-1);

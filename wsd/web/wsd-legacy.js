@@ -86,7 +86,8 @@
   function poll() {
     var rooms = {}, hello = { type: "hello", rooms: rooms, wait: uid ? HOLD_S : 0 };
     kept = read();
-    rooms[room] = epoch === null ? null : epoch + "." + seq;
+    // A room may be called __proto__.
+    Object.defineProperty(rooms, room, { value: epoch === null ? null : epoch + "." + seq, enumerable: true });
     if (kept.token) hello.token = kept.token;
     if (kept.name) hello.name = kept.name;
     post("poll", hello, (hello.wait + 10) * 1000, heard);
