@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import socket
@@ -293,7 +294,7 @@ def test_one_byte_at_a_time_is_the_same(raw, room):  # WS-27
     (frame(BINARY, b"x"), 1003),
     (frame(TEXT, b"x" * 65537), 1009),  # WS-30
     (frame(TEXT, b"", fin=False) + frame(0, b"", fin=False) * 1024, 1008),  # WS-31
-])  # fmt: skip
+], ids=itertools.count())  # fmt: skip
 def test_what_breaks_the_protocol_is_closed_with_its_code(raw, room, sent, code):
     one = raw().upgrade()
     one.hello(room)
