@@ -54,6 +54,16 @@ def test_replies_stand_in_the_order_of_the_commands(site: Site) -> None:
     assert watcher.events() == [(1, "one"), (2, "two")]
 
 
+def test_who_is_refused_leaves_no_timer_behind(site: Site) -> None:
+    def timers() -> int:
+        return sum(timer.callback is not None for _, _, timer in site.workers[0]._loop._timers)
+
+    before = timers()
+    body = {"token": "not.one.of.ours", "commands": [{"type": "pong"}]}
+    assert ask(site, "POST", "/send", body).status == 401
+    assert timers() == before
+
+
 def test_any_worker_takes_the_token(make_site: Make) -> None:
     site = make_site(workers=2)
     token = token_of(site, worker=0)

@@ -108,6 +108,6 @@ class PollClient(Visitor):
         parts = [to_json(welcome), b",", *self._parts, self._tail]
         self.answer(b"[" + b"".join(parts)[:-1] + b"]")
 
-    def abandon(self) -> None:
+    def _leave(self) -> None:
         self._timer.cancel()
-        super().abandon()
+        super()._leave()

@@ -124,9 +124,8 @@ class Sender(Visitor):
                 self._context.commands.refuse(self, number, BUSY)
 
     def _finish(self) -> None:
-        self._timer.cancel()
         self.answer(to_json(self._replies))
 
-    def abandon(self) -> None:
+    def _leave(self) -> None:
         self._timer.cancel()
-        super().abandon()
+        super()._leave()
