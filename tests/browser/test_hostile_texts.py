@@ -252,7 +252,7 @@ def check_ink(ann):
     """A pile of accents is not drawn over its neighbours."""
     place = ann.execute_script(
         "const row = [...document.querySelectorAll('.text')]"
-        ".find(e => /^z\\u0300/.test(e.textContent)).closest('.message');"
+        ".find(e => /^Z\\u0300/.test(e.textContent)).closest('.message');"
         # What the neighbours pile up themselves is not what is looked at.
         "for (const e of document.querySelectorAll('.text')) if (!row.contains(e))"
         " e.style.color = 'transparent';"
