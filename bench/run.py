@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
+SOURCES = {"wsload": HERE.parent / "wsd/bench/wsload.c", "floor": HERE / "floor.c"}
 CONFIG = """\
 listen: ["127.0.0.1:{port}"]
 workers: {workers}
@@ -71,7 +72,7 @@ KINDS = (
 
 def build(directory: Path, name: str) -> Path:
     program = directory / name
-    subprocess.run(["cc", "-O2", "-o", program, HERE / f"{name}.c"], check=True)
+    subprocess.run(["cc", "-O2", "-o", program, SOURCES[name]], check=True)
     return program
 
 

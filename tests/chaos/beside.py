@@ -1,7 +1,7 @@
 """Does a reader that stands still delay the others?  ``python -m tests.chaos.beside --pairs 10``.
 
 99 readers get 2,000 messages of 1 KiB a second, alone and beside a 100th that does not read, in
-turn and each in a room of its own.  The generator (``bench/wsload.c``) costs a fraction of the
+turn and each in a room of its own.  The generator (``wsd/bench/wsload.c``) costs a fraction of the
 daemon: one in Python would measure itself.
 """
 
@@ -27,7 +27,7 @@ BYTES = 1024
 
 def build(directory: Path) -> Path:
     program = directory / "wsload"
-    subprocess.run(["cc", "-O2", "-o", program, ROOT / "bench" / "wsload.c"], check=True)
+    subprocess.run(["cc", "-O2", "-o", program, ROOT / "wsd/bench/wsload.c"], check=True)
     return program
 
 

@@ -1,0 +1,1 @@
+"""``wsd bench``: what this machine's wsd carries, measured on a daemon of its own."""
