@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from wsd.cli import main
+
 FEW = ("--seconds", "0.3", "--durability", "memory")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -99,11 +101,14 @@ def test_a_limit_that_is_too_low_is_named_with_what_is_needed() -> None:
     assert "ask for at most 412 members" in err
 
 
-@pytest.mark.parametrize("words", [("--members", "0"), ("--text", "29"), ("--seconds", "0")])
-def test_bad_options(words: tuple[str, str]) -> None:
-    code, out, err = bench(*words)
-    assert (code, out) == (2, "")
-    assert words[0] in err
+@pytest.mark.parametrize(
+    "words", [("--members", "0"), ("--text", "29"), ("--seconds", "0"), ("--durability", "no")]
+)
+def test_bad_options(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *words])
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
 
 
 def test_a_terminal_sees_how_far_it_is_and_a_soft_limit_is_raised() -> None:

@@ -43,7 +43,7 @@ def svg(title: str, percentiles: Sequence[tuple[float, float]]) -> str:
         parts.append(line(x(q), TOP, x(q), HEIGHT - BOTTOM))
         parts.append(label(x(q), HEIGHT - BOTTOM + 18, name, "middle"))
     parts.append(label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, "% of copies", "middle"))
-    parts.append(label(LEFT - 8, TOP - 4, "ms", "end"))
+    parts.append(label(LEFT - 8, 42, "ms", "end"))
     points = " ".join(f"{x(q):.1f},{y(ms):.1f}" for q, ms in percentiles)
     parts.append(f'<polyline points="{points}" fill="none" stroke="#0b63c5" stroke-width="2.5"/>')
     for q, ms in percentiles:
@@ -61,7 +61,7 @@ def depth(q: float) -> float:
 
 def nine_marks(nines: float) -> list[tuple[float, str]]:
     quantiles = [1 - 10.0**-n for n in range(1, int(nines + 1e-9) + 1)]
-    return [(q, f"{q * 100:.{max(0, n - 1)}f}") for n, q in enumerate(quantiles, 1)]
+    return [(q, f"{q * 100:.{max(0, n - 2)}f}") for n, q in enumerate(quantiles, 1)]
 
 
 def step_of(highest: float) -> float:
