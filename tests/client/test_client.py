@@ -81,7 +81,7 @@ def test_next_without_anything(shared, client, room) -> None:
     ann = client(shared, room)
     began = time.monotonic()
     assert ann.next(timeout=0) is None
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1
     assert ann.next(timeout=0.3) is None
     assert 0.3 <= time.monotonic() - began < 2
 
