@@ -31,6 +31,8 @@ export class Chat {
   #markNext = false;              // its first message is still to come
   #missed = 0;
   #mentions = new Mentions();
+  /** @type {Promise<void>|undefined} */
+  #equipping;
 
   /** @type {import("./extras.js").Extras|undefined} */
   extras;
@@ -66,13 +68,18 @@ export class Chat {
     for (const item of client.outbox(room)) this.pending.show(item, client);
   }
 
-  // The client has had its replay: what was said so far comes as a page of history.
+  // The client has had its replay, and been told of the room: what was said comes as a page of history.
   #comeLater() {
     this.history.ready = true;
     this.list.joinsEnd = false;
     this.list.lookOn();
     this.history.jumpToNewest();
+    this.people.draw();
+    this.#knowNames();
+    this.#drawModes(this.client.rooms.get(this.room)?.modes ?? {});
   }
+
+  #knowNames() { this.#mentions.know(this.people.names, this.client.name); }
 
   // ---------------------------------------------------------------- the parts
 
@@ -112,13 +119,19 @@ export class Chat {
     this.#drawName();
   }
 
-  /** Fetches what only those need who do something. */
-  async #equip() {
-    if (this.extras || !this.composer) return;
-    try {
-      const [{ Extras }] = await Promise.all([import("./extras.js"), this.frame.dress("extras.css")]);
-      this.extras ??= new Extras(this, this.composer);
-    } catch { this.notice.showError({ code: "disconnected" }); }
+  /** Fetches what only those need who do something; once, however often it is called. */
+  #equip() {
+    this.#equipping ??= this.#fetchExtras().catch(() => {
+      this.#equipping = undefined;
+      this.notice.showError({ code: "disconnected" });
+    });
+    return this.#equipping;
+  }
+
+  async #fetchExtras() {
+    if (!this.composer) return;
+    const [{ Extras }] = await Promise.all([import("./extras.js"), this.frame.dress("extras.css")]);
+    this.extras = new Extras(this, this.composer);
   }
 
   // Whoever presses what is not there yet need not press twice.
@@ -180,7 +193,7 @@ export class Chat {
     on("typing", ({ uid, name }) => {
       if (!this.ignored.has(uid)) this.typing?.begin(uid, name, client.rooms.get(room)?.online ?? 0);
     });
-    for (const type of ["presence", "identity"]) on(type, () => this.#mentions.know(this.people.names, client.name));
+    for (const type of ["presence", "identity"]) on(type, () => this.#knowNames());
     this.ignored.addEventListener("change", () => list.regroup());
     this.frame.part("to-end").addEventListener("click", () => this.#toEnd());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { this.seen(); list.renameDays(); } });
