@@ -17,6 +17,7 @@ from tests.browser.boxes import (
     size_of,
     tag,
 )
+from wsd.config import LANGUAGES
 
 FAR_DOWN = "<br>" * 200
 KIB = 1024
@@ -63,18 +64,26 @@ def test_nothing_is_fetched_before_the_box_is_seen(chat, site, window):
     assert sorted(fetched(ann, chat)) == ["box.js", "chat.css", "en.json", "wsd.js"]
 
 
-@pytest.mark.parametrize("language", ["en", "zh-CN"])
-def test_sizes(chat, site, window, language):
-    ann = open_box(window, site, chat, room="lobby", lang=language)
+def test_sizes_and_requests(chat, site, window):
+    """4 requests of at most 35 KiB, whatever the language; 2 more for those who do something."""
+    ann = open_box(window, site, chat, room="lobby", lang="en")
     box = Box(ann).online()
     first = requests_of(ann, chat.url)
-    loader = [name for name in first if name.endswith("wsd.js")]
-    assert sum(map(size_of, loader)) <= 5 * KIB
-    assert sum(map(size_of, set(first) - set(loader))) <= 30 * KIB
+    assert len(first) == 4
+    sizes = {name.split("/")[-1]: size_of(name) for name in first}
+    assert sizes["wsd.js"] <= 5 * KIB
+    (words,) = [name for name in first if name.endswith("en.json")]
+    for language in LANGUAGES:
+        size = size_of(words.replace("en.json", f"{language}.json"))
+        assert sizes["box.js"] + sizes["chat.css"] + size <= 30 * KIB, language
     box.part("#emoji-open").click()
     box.part(".emoji button")
     more = set(requests_of(ann, chat.url)) - set(first)
-    assert 0 < sum(map(size_of, more)) <= 8 * KIB
+    assert len(more) == 2
+    assert sum(map(size_of, more)) <= 8 * KIB
+    box.say("costs no request")
+    box.sees("costs no request")
+    assert requests_of(ann, chat.url)[6:] == []
 
 
 def test_the_bubble_opens_and_closes(chat, site, window):
@@ -132,6 +141,7 @@ def test_several_boxes_in_one_page_are_one_guest(chat, site, window):
     tech, lobby = Box(ann, 0).online(), Box(ann, 1).online()
     if tech.run("return root.querySelector('.room').textContent") != "tech":
         tech, lobby = lobby, tech
+    lobby.wait(lambda: lobby.run("return root.querySelector('#people-count').textContent") == "1")
     bubble = Box(ann, 2)
     bubble.part(".bubble-open").click()
     bubble.sees("before")
@@ -140,7 +150,7 @@ def test_several_boxes_in_one_page_are_one_guest(chat, site, window):
     bubble.sees("before", "in the lobby")
     tech.sees("in tech")
     lobby.sees("before", "in the lobby")
-    bubble.wait(lambda: bubble.part("#people-open-count").text == "1")
+    bubble.wait(lambda: bubble.part("#people-open-count").text == "1", seconds=5)
 
 
 def test_two_windows_of_one_guest_are_one_guest(chat, site, window):

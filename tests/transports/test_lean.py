@@ -42,7 +42,7 @@ def test_scripts(text: str, small: str) -> None:
 
 def test_styles() -> None:
     text = "/* x */\n.a  .b > c:focus,\n.d { color: red;\n  width: calc(1px + 2px); }\n"
-    assert lean_style(text) == ".a  .b > c:focus,.d{color:red;width:calc(1px + 2px);}"
+    assert lean_style(text) == ".a  .b > c:focus,.d{color:red;width:calc(1px + 2px)}"
 
 
 def test_words() -> None:

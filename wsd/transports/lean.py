@@ -49,7 +49,7 @@ def lean(name: str, text: str) -> str:
 
 def lean_style(text: str) -> str:
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    return re.sub(r"(?<=[:,])\s+|\s*([{};])\s*", r"\1", text).strip()
+    return re.sub(r"(?<=[:,])\s+|;?\s*([{};])\s*", r"\1", text).strip()
 
 
 def lean_script(text: str) -> str:

@@ -82,20 +82,13 @@ function join(base, room, name) {
   return { ...found, joined: false };
 }
 
-/** Whoever sets the box up looks into the console. @param {Client} client @param {string} base */
+/** Tells each kind of trouble once, to whoever looks into the console. @param {Client} client @param {string} base */
 function explainTrouble(client, base) {
   const told = new Set();
   client.on("state", ({ status, reason = "" }) => {
     if (status !== "waiting" || told.has(reason)) return;
     told.add(reason);
-    const isOwn = new URL(base).origin === location.origin;
-    if (reason === "bad_origin" && isOwn) {
-      console.error(`wsd: the daemon refuses its own page at ${location.origin}. The proxy in front of it has to hand on the header Host as it came, with the port.`);
-    } else if (reason === "bad_origin") {
-      console.error(`wsd: the daemon at ${base} refuses pages of ${location.origin}. To let them in, add "${location.origin}" to "origins" in its configuration (or to that of the room, if it has its own), then run: wsd reload`);
-    } else if (!isOwn && told.size === 1) {
-      console.warn(`wsd: no connection to ${base} yet. Is the daemon running, and does the Content-Security-Policy of this page list it under connect-src?`);
-    }
+    import("./trouble.js").then(({ explain }) => explain(base, reason), () => console.warn(`wsd: no connection to ${base}`));
   });
 }
 

@@ -6,7 +6,7 @@
 // still while the machine sleeps, so after a wake-up the wall clock is asked as well.
 
 import { Race } from "./race.js";
-import { BAD_ORIGIN } from "./transports/http.js";
+import { BAD_ORIGIN } from "./transports/json.js";
 
 const REPLY_TIMEOUT_MS = 15_000;
 const PROBE_TIMEOUT_MS = 2_000;

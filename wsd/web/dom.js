@@ -47,7 +47,7 @@ export function icon(path, size = 20) {
   const svg = document.createElementNS(SVG, "svg");
   const attributes = {
     viewBox: "0 0 24 24", width: size, height: size, "aria-hidden": "true", fill: "none", stroke: "currentColor",
-    "stroke-width": "1.900", "stroke-linecap": "round", "stroke-linejoin": "round",
+    "stroke-width": "1.9", "stroke-linecap": "round", "stroke-linejoin": "round",
   };
   for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, String(value));
   const line = document.createElementNS(SVG, "path");

@@ -137,7 +137,7 @@
     drawing.setAttribute("width", "28");
     drawing.setAttribute("aria-hidden", "true");
     var path = document.createElementNS(svg, "path");
-    path.setAttribute("d", "M8 4.500h8a4.500 4.500 0 0 1 4.500 4.500v6a4.500 4.500 0 0 1-4.500 4.500H4.500a1 1 0 0 1-1-1V9A4.500 4.500 0 0 1 8 4.500ZM8.500 10h7M8.500 14h4.500");
+    path.setAttribute("d", "M8 4.5h8a4.5 4.5 0 0 1 4.5 4.5v6a4.5 4.5 0 0 1-4.5 4.5H4.5a1 1 0 0 1-1-1V9A4.5 4.5 0 0 1 8 4.5ZM8.5 10h7M8.5 14h4.5");
     drawing.appendChild(path);
     button.appendChild(drawing);
     button.appendChild(document.createElement("span"));

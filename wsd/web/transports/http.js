@@ -4,23 +4,14 @@
 // text body needs no CORS preflight. A request whose answer is lost is made again: the server finds
 // what it has done already by the `cid` of each command.
 
+import { BAD_ORIGIN, parse } from "./json.js";
+
 const SEND_TIMEOUT_MS = 12_000;    // the server gives up after 10 s
 const SEND_TRIES = 4;
 const MAX_COMMANDS = 16;
 
-/** The daemon lets no page of this origin in. */
-export const BAD_ORIGIN = "bad_origin";
-
 /** @typedef {import("./transport.js").Host} Host */
 /** @typedef {import("./transport.js").Frame} Frame */
-
-/** @param {unknown} text @returns {any} the object or array in it; null if there is none */
-export function parse(text) {
-  try {
-    const value = JSON.parse(/** @type {string} */ (text));
-    return typeof value === "object" ? value : null;
-  } catch { return null; }
-}
 
 /** @param {number} ms */
 export const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

@@ -1,7 +1,8 @@
 // Long polling: one request after the other, each a hello with the positions of now; commands go by
 // /send. A poll that fails is simply made again, since nothing of it stays with the server.
 
-import { BAD_ORIGIN, Sender, ask, pause, retryMs } from "./http.js";
+import { Sender, ask, pause, retryMs } from "./http.js";
+import { BAD_ORIGIN } from "./json.js";
 
 const HOLD_S = 25;             // what the server holds at most; some proxies cut earlier
 const SHORTEST_HOLD_S = 3;

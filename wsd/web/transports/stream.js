@@ -1,6 +1,7 @@
 // An event stream read with fetch, since EventSource cannot send a body; commands go by /send.
 
-import { Sender, frames, parse, post } from "./http.js";
+import { Sender, frames, post } from "./http.js";
+import { parse } from "./json.js";
 
 const ROTATED = 3002;
 

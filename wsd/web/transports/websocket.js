@@ -1,6 +1,6 @@
 // A WebSocket: commands up, frames down, one JSON object per message.
 
-import { parse } from "./http.js";
+import { parse } from "./json.js";
 
 const SUBPROTOCOL = "wsd.v1";
 
