@@ -73,8 +73,12 @@ export function isComposing(event) {
 
 /** A text area as high as its text; the style sheet limits it. @param {HTMLTextAreaElement} area */
 export function growArea(area) {
+  // What is around it keeps its place meanwhile: the list would scroll, as if its reader had gone up.
+  const around = area.parentElement;
+  if (around) around.style.minHeight = `${around.offsetHeight}px`;
   area.style.height = "auto";
   area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
+  if (around) around.style.minHeight = "";
 }
 
 /** The element that has the focus, inside the same shadow root as `element`. @param {Element} element */

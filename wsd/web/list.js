@@ -16,6 +16,10 @@ import { isSameDay } from "./words.js";
 const MAX_NODES = 500;
 const GROUP_S = 300;          // messages of one guest closer than this stand together
 const DRAWING_MS = 8;         // of a frame; what comes faster waits for the next one
+const REST = 2;               // times as long as drawing took, layout and paint included, others have their turn
+const REST_MAX_MS = 500;
+const FLOOD = 30;             // messages between two drawings, so many that nobody can read them
+const FLOOD_MS = 1500;        // between two drawings at most; else the page was hidden
 
 /**
  * @typedef {import("./client.js").Message} Message
@@ -114,17 +118,48 @@ export class MessageList {
     this.items.push(item);
     this.bySeq.set(item.seq, item);
     this.undrawn.push({ item, box, isNew });
+    this.#arrived += 1;
     this.#trim();
     this.drawSoon();
   }
 
+  #isResting = false;
+  #arrived = 0;                 // since the last drawing
+  #drewAt = 0;
+
   drawSoon = perFrame(() => {
+    if (this.#isResting || !this.undrawn.length) return;
+    const skipped = this.#skipFlood();
+    this.#rest();
     const until = performance.now() + DRAWING_MS;
     while (this.undrawn.length && performance.now() < until) this.#drawNext();
     this.#trim();
-    this.follower.settle();
-    if (this.undrawn.length) this.drawSoon();
+    if (skipped) this.follower.settleNow();
+    else this.follower.settle();
   });
+
+  // In a flood the drawing would take all the time there is, and whoever writes would wait for each letter.
+  // The timer runs when this frame has been laid out and painted.
+  #rest() {
+    const from = performance.now();
+    this.#isResting = true;
+    setTimeout(() => {
+      setTimeout(() => { this.#isResting = false; this.drawSoon(); }, Math.min(REST_MAX_MS, REST * (performance.now() - from)));
+    });
+  }
+
+  /** What would be pushed out of sight at once is not drawn: the window becomes short, and begins later. */
+  #skipFlood() {
+    const now = performance.now();
+    // A page that was hidden has many to draw as well, but all of those are to be read.
+    const isFlood = this.#arrived > FLOOD && now - this.#drewAt < FLOOD_MS && this.follower.following;
+    this.#arrived = 0;
+    this.#drewAt = now;
+    if (!isFlood || this.target !== this.live) return false;
+    while (this.undrawn.length > FLOOD) this.#drop(/** @type {Item} */ (this.items.shift()));
+    this.trimmed = true;
+    return true;
+  }
 
   #drawAll() { while (this.undrawn.length) this.#drawNext(); }
 

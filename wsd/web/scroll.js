@@ -14,9 +14,10 @@ export class Follower {
     this.following = true;
     this.below = 0;             // came while the reader was further up
     this.lastTop = 0;
+    this.lastHeight = 0;
     this.settling = false;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const resized = new ResizeObserver(() => { if (this.following) this.#settleNow(); });
+    const resized = new ResizeObserver(() => { if (this.following) this.settleNow(); });
     for (const box of [scroller, ...boxes]) resized.observe(box);
   }
 
@@ -25,9 +26,11 @@ export class Follower {
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const gap = scrollHeight - scrollTop - clientHeight;
-    if (scrollTop < this.lastTop - 1 && gap > 4) this.following = false;
+    const shrank = scrollHeight < this.lastHeight;
+    if (scrollTop < this.lastTop - 1 && gap > 4 && !shrank) this.following = false;
     else if (gap <= AT_END_PX) this.following = true;
     this.lastTop = scrollTop;
+    this.lastHeight = scrollHeight;
     if (this.following) this.below = 0;
     this.moved(this.below, this.following);
   }
@@ -42,13 +45,15 @@ export class Follower {
   settle() {
     if (this.settling || !this.following) return;
     this.settling = true;
-    requestAnimationFrame(() => this.#settleNow());
+    requestAnimationFrame(() => this.settleNow());
   }
 
-  #settleNow() {
+  /** Goes there at once, so that a list which has become shorter does not look like the reader's way up. */
+  settleNow() {
     this.settling = false;
     if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
     this.lastTop = this.scroller.scrollTop;
+    this.lastHeight = this.scroller.scrollHeight;
   }
 
   toEnd() {
