@@ -87,6 +87,6 @@ def test_a_flood(daemon, window):
     assert len(seen["keys"]) >= len(typed) >= 20
     keys = sorted(seen["keys"])
     assert keys[int(len(keys) * 0.95)] < KEY_MS, keys[-5:]
-    # Tasks of more than 50 ms took 50 % of the time when every message was drawn; it is 0 to 10 % now,
-    # by how busy the machine is with other things.
+    # Tasks of more than 50 ms took 50 % of the time when every message was drawn; it is 0 to 10 %
+    # now, by how busy the machine is with other things.
     assert sum(seen["tasks"]) < 0.25 * seen["took"], (len(seen["tasks"]), sum(seen["tasks"]))

@@ -21,7 +21,8 @@ def test_two_windows_chat_through_nginx(make_daemon, make_proxy, window, tmp_pat
     wait_shown(bob, "hello through nginx")
     for each in (ann, bob):
         assert errors(each) == []
-    # It came by WebSockets, and not because the page has found another way.
+    # It came by WebSockets, and not because the page has found another way. (Who is sent away first
+    # may come back to the worker that is not told yet, and is sent away again.)
     daemon.stop()
     closed = "closed reason=restart transport=websocket"
-    daemon.wait_for(lambda: daemon.output.count(closed) == 2, "two are in the log")
+    daemon.wait_for(lambda: daemon.output.count(closed) >= 2, "two are in the log")

@@ -314,3 +314,24 @@ def test_ws_31_32_linear() -> None:
     assert_linear(
         lambda n: session_of(n, [text(b"", False) + more(b"a", False) * n + more(b"")]), 1 << 12
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "unfinished"),
+    [
+        (b"", False),
+        (text(b"hi"), False),
+        (text(b"hi")[:1], True),
+        (text(b"hi")[:-1], True),
+        (text(b"hi") + ping()[:3], True),
+        (text(b"a", False), True),
+        (text(b"a", False) + ping(), True),
+        (text(b"a", False) + more(b"b"), False),
+        (code(1000), False),
+    ],
+)
+def test_sl_11_whether_something_is_unfinished(data: bytes, unfinished: bool) -> None:
+    for pieces in ([data], bytewise(data)):
+        session = Session(MAX, FRAGMENTS)
+        events(session, pieces)
+        assert session.unfinished is unfinished
