@@ -26,6 +26,8 @@ def test_the_example_answers_and_ctrl_c_ends_it(make_daemon, client, tmp_path: P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell without job control has its background jobs, and theirs, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert bot.stdout is not None
