@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -18,9 +21,11 @@ from tests.browser.boxes import (
     tag,
 )
 from wsd.config import LANGUAGES
+from wsd.transports.lean import declared
 
+WEB = Path(str(files("wsd") / "web"))
 FAR_DOWN = "<br>" * 200
-KIB = 1024
+KB = 1000
 
 
 @pytest.fixture(scope="module")
@@ -65,25 +70,34 @@ def test_nothing_is_fetched_before_the_box_is_seen(chat, site, window):
 
 
 def test_sizes_and_requests(chat, site, window):
-    """4 requests of at most 35 KiB, whatever the language; 2 more for those who do something."""
+    """4 requests of at most 34 kB, whatever the language; 2 more for those who do something."""
     ann = open_box(window, site, chat, room="lobby", lang="en")
     box = Box(ann).online()
     first = requests_of(ann, chat.url)
     assert len(first) == 4
     sizes = {name.split("/")[-1]: size_of(name) for name in first}
-    assert sizes["wsd.js"] <= 5 * KIB
+    assert sizes["wsd.js"] <= 5 * KB
     (words,) = [name for name in first if name.endswith("en.json")]
     for language in LANGUAGES:
         size = size_of(words.replace("en.json", f"{language}.json"))
-        assert sizes["box.js"] + sizes["chat.css"] + size <= 30 * KIB, language
+        assert sizes["box.js"] + sizes["chat.css"] + size <= 30 * KB, language
     box.part("#emoji-open").click()
     box.part(".emoji button")
     more = set(requests_of(ann, chat.url)) - set(first)
     assert len(more) == 2
-    assert sum(map(size_of, more)) <= 8 * KIB
+    assert sum(map(size_of, more)) <= 8 * KB
     box.say("costs no request")
     box.sees("costs no request")
     assert requests_of(ann, chat.url)[6:] == []
+
+
+def test_no_name_of_the_box_hides_one_of_the_browsers(window, chat):
+    """Its modules share a scope: what one declares, another must not mean the window's."""
+    texts = {str(path.relative_to(WEB)): path.read_text() for path in WEB.rglob("*.js")}
+    names = [name for text in texts.values() for name in declared(text)]
+    assert "showText" in names
+    here = window(f"{chat.url}static/icon.svg")
+    assert here.execute_script("return arguments[0].filter(name => name in window)", names) == []
 
 
 def test_the_bubble_opens_and_closes(chat, site, window):

@@ -51,12 +51,12 @@ def test_words() -> None:
 
 
 MODULES = {
-    "a.js": 'import {\n  b,\n  D as E,\n} from "./b.js";\nimport { c } from "./sub/c.js";\n'
-    "const own = 3;\nconsole.log(b(), new E().own, c, own);\n",
-    "b.js": 'import { c } from "./sub/c.js";\nconst own = 1;\n'
-    "export function b() { return own + c; }\nexport class D { own = own; }\n",
+    "a.js": 'import {\n  b,\n  D,\n} from "./b.js";\nimport { c } from "./sub/c.js";\n'
+    "const own = 3;\nconsole.log(b(), new D().own, c, own);\n",
+    "b.js": 'import { c } from "./sub/c.js";\nconst one = 1;\n'
+    "export function b() { return one + c; }\nexport class D { own = one; }\n",
     "sub/c.js": 'import { d } from "../d.js";\nexport const c = d * 10;\n',
-    "d.js": "const own = 7;\nconst d = own;\nexport { d };\n",
+    "d.js": "const seven = 7;\nconst d = seven;\nexport { d };\n",
 }
 
 
@@ -86,11 +86,13 @@ def test_the_entry_can_be_imported(tmp_path: Path) -> None:
         ('import * as b from "./b.js";', "b.js"),
         ("export default 1;", "export default"),
         ('import { a } from "./a.js";', "imports itself"),
+        ('import { b as c } from "./b.js";', "two names: b as c"),
+        ('import { b } from "./b.js";\nlet a = 1, other = 2;', "a.js: other is declared in b.js"),
     ],
 )
 def test_what_cannot_be_put_into_one_piece(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        bundle({"a.js": text, "b.js": "export const b = 1;"}, "a.js")
+        bundle({"a.js": text, "b.js": "export const b = 1;\nfunction other() {}"}, "a.js")
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")

@@ -31,6 +31,8 @@ _BEFORE_REGEX = ("return", "typeof", "case", "in", "of")
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function|class|const) (\w+)", re.MULTILINE)
 _EXPORT_LIST = re.compile(r"^export \{([^}]*)\};", re.MULTILINE)
+_DECLARED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|class) (\w+)", re.MULTILINE)
+_VARIABLES = re.compile(r"^(?:export )?(?:const|let|var) (.*)", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -149,14 +151,28 @@ def bundle_style(sources: Mapping[str, str], entry: str) -> str:
 def bundle(sources: Mapping[str, str], entry: str) -> str:
     """The module ``entry`` with all that it imports, as one module.
 
-    Raises ValueError for a way to import or export that is not known here, and for a circle.
+    All share one scope, which is 600 bytes less than one for each: a name at the top level may
+    be declared once. Raises ValueError for the second time, for a way to import or export that
+    is not known here, and for a circle.
     """
     parts: dict[str, str] = {}
     _add_module(sources, entry, parts, ())
+    owners: dict[str, str] = {}
+    for path in parts:
+        for name in declared(sources[path]):
+            if owners.setdefault(name, path) != path:
+                raise ValueError(f"{path}: {name} is declared in {owners[name]} as well")
     # Nobody imports the others from outside, but may import the entry.
     names = ", ".join(_exported(sources[entry]))
-    offered = f"export const {{{names}}} = {_variable(entry, parts)};" if names else ""
-    return "\n".join([*parts.values(), offered])
+    return "\n".join([*parts.values(), f"export {{ {names} }};" if names else ""])
+
+
+def declared(text: str) -> list[str]:
+    """The names that a module declares at its top level."""
+    names = [match[1] for match in _DECLARED.finditer(text)]
+    for match in _VARIABLES.finditer(text):  # one line may declare several
+        names += re.findall(r"(?:^|, )([\w$]+)(?= = )", match[1])
+    return names
 
 
 def _add_module(
@@ -166,18 +182,19 @@ def _add_module(
         raise ValueError(f"{name} imports itself, by way of {', '.join(above)}")
 
     def imported(match: re.Match[str]) -> str:
+        if " as " in match[1]:
+            raise ValueError(f"{name}: in one scope nothing has two names: {match[1].strip()}")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
         if path not in parts:
             _add_module(sources, path, parts, (*above, name))
-        return f"const {{{match[1].replace(' as ', ': ')}}} = {_variable(path, parts)};"
+        return ""
 
     text = _IMPORT.sub(imported, sources[name])
-    offered = ", ".join(_exported(text))
     text = _EXPORT_LIST.sub("", _EXPORT.sub(r"\1 \2", text))
     left = _LEFT.search(text)
     if left:
         raise ValueError(f"{name}: cannot be put into one file with others: {left[0]}")
-    parts[name] = f"const m{len(parts)} = (() => {{\n{text}\nreturn {{{offered}}};\n}})();"
+    parts[name] = text
 
 
 def _exported(text: str) -> list[str]:
@@ -185,7 +202,3 @@ def _exported(text: str) -> list[str]:
     return [match[2] for match in _EXPORT.finditer(text)] + [
         name.strip() for names in lists for name in names
     ]
-
-
-def _variable(name: str, parts: Mapping[str, str]) -> str:
-    return f"m{list(parts).index(name)}"

@@ -187,8 +187,8 @@ async function openBubble(entry) {
 const FORMS = { inline: openInline, view: openInline, bubble: openBubble, page: openPage };
 
 /** @param {Entry} entry */
-function open(entry) { (FORMS[entry.mode] ?? openInline)(entry); }
+function openBox(entry) { (FORMS[entry.mode] ?? openInline)(entry); }
 
 const waiting = /** @type {Entry[]} */ (Reflect.get(globalThis, "wsdBoxes") ?? []);
-Reflect.set(globalThis, "wsdBoxes", { push: open });
-waiting.forEach(open);
+Reflect.set(globalThis, "wsdBoxes", { push: openBox });
+waiting.forEach(openBox);

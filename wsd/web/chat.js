@@ -1,7 +1,7 @@
 // One room in one frame: joins the client (connection) with the list (messages) and all around it.
 
 import { Composer } from "./composer.js";
-import { History } from "./history.js";
+import { Past } from "./history.js";
 import { MessageList } from "./list.js";
 import { Notice } from "./notice.js";
 import { PendingList } from "./pending.js";
@@ -55,7 +55,7 @@ export class Chat {
       goTo: (seq) => this.#goTo(seq),
       isIgnored: (uid) => ignored.has(uid),
     });
-    this.history = new History(client, room, this.list, frame, words, {
+    this.history = new Past(client, room, this.list, frame, words, {
       failed: (error) => this.notice.showError(error),
       pending: () => this.pending.size,
     });

@@ -9,7 +9,7 @@ const NEAR_EDGE_PX = 300;     // from here the next page is fetched
  * @typedef {import("./client.js").Message} Message
  */
 
-export class History {
+export class Past {
   /**
    * @param {Client} client
    * @param {string} room

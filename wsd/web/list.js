@@ -9,12 +9,11 @@
 // brings back either.
 
 import { make, perFrame } from "./dom.js";
-import { itemOf, MessageView } from "./message.js";
+import { GROUP_S, itemOf, MessageView } from "./message.js";
 import { Follower } from "./scroll.js";
 import { isSameDay } from "./words.js";
 
 const MAX_NODES = 500;
-const GROUP_S = 300;          // messages of one guest closer than this stand together
 const DRAWING_MS = 8;         // of a frame; what comes faster waits for the next one
 const REST = 2;               // times as long as drawing took, layout and paint included, others have their turn
 const REST_MAX_MS = 500;

@@ -35,6 +35,7 @@ export function itemOf(message, own) {
   };
 }
 
+export const GROUP_S = 300;    // messages of one guest closer than this stand together
 const LONG = 100, LONG_LINES = 16;    // from so many characters or lines on a text may need a scroll bar
 const SURELY_LONG = 400;
 

@@ -1,9 +1,7 @@
 // What was said and is not confirmed yet: waiting, on its way, or refused.
 
 import { button, make } from "./dom.js";
-import { showText } from "./message.js";
-
-const GROUP_S = 300;    // as in list.js
+import { GROUP_S, showText } from "./message.js";
 
 /**
  * @typedef {import("./client.js").OutboxItem} OutboxItem

@@ -41,7 +41,7 @@ export function post({ base, fetch }, path, body, signal) {
 export async function ask(host, path, body, abort, timeoutMs) {
   const timer = setTimeout(() => abort.abort(), timeoutMs);
   try {
-    return await frames(await post(host, path, body, abort.signal));
+    return await framesOf(await post(host, path, body, abort.signal));
   } finally {
     clearTimeout(timer);
   }
@@ -49,7 +49,7 @@ export async function ask(host, path, body, abort, timeoutMs) {
 
 // The one answer that every page may read says that this page may not read any.
 /** @param {Response} response @returns {Promise<Frame[]>} */
-export async function frames(response) {
+export async function framesOf(response) {
   const value = parse(await response.text());
   if (value?.error?.code === BAD_ORIGIN) return [{ type: "error", ...value.error }];
   if (!Array.isArray(value)) throw new Error(`not an answer of wsd: ${response.status}`);

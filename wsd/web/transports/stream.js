@@ -1,6 +1,6 @@
 // An event stream read with fetch, since EventSource cannot send a body; commands go by /send.
 
-import { Sender, frames, post } from "./http.js";
+import { Sender, framesOf, post } from "./http.js";
 import { parse } from "./json.js";
 
 const ROTATED = 3002;
@@ -44,7 +44,7 @@ export class StreamTransport {
     try {
       const response = await post(this.#host, "stream", this.#host.hello(), abort.signal);
       if (!response.ok) {
-        for (const frame of await frames(response)) this.#host.received(this, frame);
+        for (const frame of await framesOf(response)) this.#host.received(this, frame);
         return;
       }
       const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
