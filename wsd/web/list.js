@@ -124,7 +124,8 @@ export class MessageList {
 
   #isResting = false;
   #arrived = 0;                 // since the last drawing
-  #drewAt = 0;
+  #inARow = 0;                  // without a pause
+  #drewAt = -Infinity;
 
   drawSoon = perFrame(() => {
     if (this.#isResting || !this.undrawn.length) return;
@@ -150,8 +151,10 @@ export class MessageList {
   /** What would be pushed out of sight at once is not drawn: the window becomes short, and begins later. */
   #skipFlood() {
     const now = performance.now();
-    // A page that was hidden has many to draw as well, but all of those are to be read.
-    const isFlood = this.#arrived > FLOOD && now - this.#drewAt < FLOOD_MS && this.follower.following;
+    // There are many at once as well in the beginning, after a break, and when a page was hidden; but no
+    // more than the window holds, or a pause before them, and all of those are to be read.
+    this.#inARow = now - this.#drewAt > FLOOD_MS ? 0 : this.#inARow + this.#arrived;
+    const isFlood = this.#arrived > FLOOD && this.#inARow > MAX_NODES && this.follower.following;
     this.#arrived = 0;
     this.#drewAt = now;
     if (!isFlood || this.target !== this.live) return false;
