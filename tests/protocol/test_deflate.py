@@ -150,6 +150,7 @@ MESSAGES: list[tuple[str, bytes, list[Any]]] = [
     ("DF-05 a last block and nothing more", packed(FINAL[:-1]), [Message(1, b"Hello")]),
     ("DF-05 a last block, its zero octet apart", packed(FINAL[:-1], False) + more(b"", False)
      + more(b"\x00"), [Message(1, b"Hello")]),
+    ("DF-05 a last block that the tail completes", packed(b"\x01"), [Message(1, b"")]),
     ("DF-07 not compressed", text(b"Hello"), [Message(1, b"Hello")]),
     ("DF-07 not compressed, in fragments", text(b"Hel", False) + more(b"lo"),
      [Message(1, b"Hello")]),
@@ -188,6 +189,9 @@ ENDS: list[tuple[str, bytes, list[Any]]] = [
      [BROKEN]),
     ("DF-06 reserved block type", packed(b"\xff\xff\xff"), [BROKEN]),
     ("DF-06 cut short", packed(squeeze(LONG)[:-2]), [BROKEN]),
+    ("DF-06 cut short in a last block", packed(b"\x03"), [BROKEN]),
+    ("DF-06 cut short, with room for one character more", packed(bytes.fromhex("936cfafa6f")),
+     [BROKEN]),
     ("DF-06 cut short within a stored block", packed(STORED[:7]), [BROKEN]),
     ("DF-06 a reference to before the beginning", packed(bytes.fromhex("03130000")), [BROKEN]),
     ("DF-06 a reference to the message before", packed(HELLO) + packed(bytes.fromhex("f200110000")),

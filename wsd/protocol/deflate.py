@@ -155,13 +155,15 @@ class Inflater:
         return restored
 
     def _finish(self) -> bytes:
-        if self._stream.eof:
-            # RFC 7692, 7.2.3.4: a last block may end the message; a zero octet follows it.
-            if self._rest not in (b"", b"\x00"):
+        restored = b""
+        if not self._ended():
+            restored = self._feed(_TAIL)
+        if not self._ended():
+            # Whatever more it makes of the empty block, it was in the middle of something.
+            if self._feed(_END) or self._rest or not self._ended():
                 raise _bad_deflate()
-            return b""
-        restored = self._feed(_TAIL + _END)
-        if self._rest or not self._ended():
+        elif self._rest not in (b"", b"\x00"):
+            # RFC 7692, 7.2.3.4: a last block may end the message; a zero octet follows it.
             raise _bad_deflate()
         return restored
 
