@@ -501,6 +501,22 @@ def test_a_slow_message_that_ends_in_time(site: Site) -> None:
     assert not client.ws.wire.ended
 
 
+def test_a_message_that_waits_for_us_is_not_late(site: Site) -> None:
+    client = site.join()
+    (attendant,) = site.workers[0].context.attendants
+    frame = encode_masked(1, b'{"type":"pong"}', b"abcd")
+    client.ws.wire.send(frame[:9])
+    site.settle()
+    attendant.hold()  # as while the hub has too much to answer
+    site.pass_(25)
+    attendant.release()
+    site.pass_(2)
+    assert client.ws.close_code() is None
+    client.ws.wire.send(frame[9:])
+    site.settle()
+    assert client.error(type="say", room="lobby") == "bad"
+
+
 def test_ws_29_a_client_that_takes_nothing_gets_one_pong(site: Site) -> None:
     client = site.join()
     ws = client.ws

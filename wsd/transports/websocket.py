@@ -195,6 +195,7 @@ class WebSocketClient(Subscriber):
     def release(self) -> None:
         self._held -= 1
         if not self._held and not self.gone:
+            self._begun_at = 0.0  # what was not read meanwhile is not the client's delay
             self.connection.resume_reading()
             self._process()
 
