@@ -23,12 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from wsd.bench.server import stop
+
 HERE = Path(__file__).resolve().parent
 HISTORY = HERE / "history.csv"
 SOURCES = {"wsload": HERE.parent / "wsd/bench/wsload.c", "floor": HERE / "floor.c"}
 
 START_S = 10.0
-STOP_S = 20.0
 TEXT = 100
 """Bytes of a message's text."""
 
@@ -100,12 +101,7 @@ def started(server: Server, port: int) -> Iterator[int]:
             time.sleep(0.5)
             yield process.pid
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)
 
 
 def accepts(port: int) -> bool:

@@ -69,12 +69,17 @@ def own_daemon(
     try:
         yield Served(process.pid, _port(process, said))
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End it in peace, or else by force."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _port(process: subprocess.Popen[bytes], said: Path) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from wsd.protocol.frames import CloseCode, ProtocolError
-from wsd.protocol.lines import TOKEN
+from wsd.protocol.lines import TCHAR, TOKEN
 from wsd.protocol.refusal import HttpError
 
 MAX_BITS: Final = 12
@@ -25,11 +24,10 @@ _TAIL: Final = b"\x00\x00\xff\xff"  # ends every flush and is left out (RFC 7692
 # -- what is agreed on (RFC 7692, 7.1, in the grammar of RFC 6455, 9.1) -----------------------
 
 # Possessive: nothing in the grammar is ambiguous, and no input makes it try twice.
-_QUOTED = r'"(?:[!#$%&\'*+\-.^_`|~0-9A-Za-z]|\\[!#$%&\'*+\-.^_`|~0-9A-Za-z])++"'
+_QUOTED = rf'"(?:\\?+{TCHAR})++"'
 _PARAMETER = rf"[ \t]*+;[ \t]*+({TOKEN})(?:[ \t]*+=[ \t]*+({TOKEN}|{_QUOTED}))?+"
-_OFFER = re.compile(rf"({TOKEN})((?:{_PARAMETER})*+)[ \t]*+")
+_OFFER = re.compile(rf"({TOKEN})((?:{_PARAMETER})*+)[ \t]*+(?:,[ \t,]*+|\Z)")
 _PARAMETERS = re.compile(_PARAMETER)
-_SEPARATORS = re.compile(r"[ \t,]*+")
 _BITS = re.compile(r"[89]|1[0-5]")
 
 
@@ -54,34 +52,24 @@ def negotiate(header: str) -> Deflate | None:
     return None
 
 
-def _offers(header: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _offers(header: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each extension with its parameters; the value of one without a value is empty."""
     offers = []
-    at = _end(_SEPARATORS, header, 0)
+    at = len(header) - len(header.lstrip(" \t,"))
     while at < len(header):
         offer = _OFFER.match(header, at)
         if offer is None:
-            raise _malformed()
+            raise HttpError(
+                400, "bad_extensions", "Sec-WebSocket-Extensions is not a list of extensions."
+            )
         offers.append((offer[1], [_plain(*found) for found in _PARAMETERS.findall(offer[2])]))
         at = offer.end()
-        if at < len(header) and header[at] != ",":
-            raise _malformed()
-        at = _end(_SEPARATORS, header, at)
-    return iter(offers)
-
-
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    match = pattern.match(text, at)
-    return match.end() if match else at
+    return offers
 
 
 def _plain(name: str, value: str) -> tuple[str, str]:
     """RFC 6455, 9.1: a quoted value means what is left without quotes and backslashes."""
     return name, re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] == '"' else value
-
-
-def _malformed() -> HttpError:
-    return HttpError(400, "bad_extensions", "Sec-WebSocket-Extensions is not a list of extensions.")
 
 
 def _accept(parameters: list[tuple[str, str]]) -> Deflate | None:

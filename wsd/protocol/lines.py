@@ -6,7 +6,8 @@ import re
 
 from wsd.protocol.refusal import HttpError
 
-TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2
+TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, 5.6.2
+TOKEN = f"{TCHAR}+"
 FIELD_VALUE = r"[\t -~\x80-\xff]*"  # no controls (RFC 9110, 5.5)
 # A header or trailer line; no space before the colon (RFC 9112, 5.1).
 FIELD_LINE = re.compile(f"{TOKEN}:{FIELD_VALUE}")
