@@ -112,6 +112,8 @@ def converse(
         # A refused HEAD has no body either, once its head could be read.
         heads = case.parsed is not None and case.parsed.method == "HEAD"
         answers = [one.answer(head=heads)]
+        if answers[0].status == 100:  # the body came late enough to be asked for (RFC 9110 10.1.1)
+            answers = [one.answer()]
         if canary_is_due(case):
             if canary_behind:
                 answers.append(one.answer())
