@@ -62,7 +62,7 @@ test("a bye's window is honoured, also when the page is shown meanwhile; a press
 
 test("close codes that say stay away are obeyed", async (t) => {
   const clock = new Clock(t);
-  for (const code of [3500, 3999, 4501]) {
+  for (const code of [3500, 3999, 4500, 4999]) {
     const network = new Network();
     const client = connect(t, network);
     network.socket.welcome();
@@ -71,6 +71,20 @@ test("close codes that say stay away are obeyed", async (t) => {
     await clock.pass(60_000, 1000);
     assert.equal(network.sockets.length, 1);
   }
+});
+
+test("a client that was too late with its hello comes back: the machine slept meanwhile", async (t) => {
+  const clock = new Clock(t);
+  const network = new Network();
+  const client = connect(t, network, { transports: ["websocket"] });
+  network.socket.fail(4501, "hello_timeout");
+  assert.equal(client.state.status, "waiting");
+  for (let second = 0; network.sockets.length < 2; second += 1) {
+    assert.ok(second < 60);
+    await clock.pass(1000);
+  }
+  network.socket.welcome();
+  assert.equal(client.state.status, "online");
 });
 
 test("silence for a ping and 10 s is the end, for a hidden page 70 s", async (t) => {

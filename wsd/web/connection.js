@@ -68,8 +68,12 @@ export class ClientError extends Error {
   }
 }
 
+/** Too late with `hello`, which a client of ours always says: its machine stood still. */
+const HELLO_TIMEOUT = 4501;
+
 /** @param {number} code close codes that mean: do not come back */
 function meansStayAway(code) {
+  if (code === HELLO_TIMEOUT) return false;
   return (code >= 3500 && code <= 3999) || (code >= 4500 && code <= 4999);
 }
 
