@@ -508,7 +508,7 @@ def test_a_message_that_waits_for_us_is_not_late(site: Site) -> None:
     client.ws.wire.send(frame[:9])
     site.settle()
     attendant.hold()  # as while the hub has too much to answer
-    site.pass_(25)
+    site.pass_(40)  # longer than it takes to ping and to miss the pong
     attendant.release()
     site.pass_(2)
     assert client.ws.close_code() is None

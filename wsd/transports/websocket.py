@@ -195,7 +195,10 @@ class WebSocketClient(Subscriber):
     def release(self) -> None:
         self._held -= 1
         if not self._held and not self.gone:
-            self._begun_at = 0.0  # what was not read meanwhile is not the client's delay
+            # What was not read meanwhile is not the client's delay: its pong may be there.
+            self._begun_at = 0.0
+            if self._pinged_at > self._heard_at:
+                self._pinged_at = self._context.loop.now
             self.connection.resume_reading()
             self._process()
 
