@@ -31,7 +31,7 @@ ORDER = (
     },
     {"shared"},
     {"metrics", "tally", "allowances", "failpoints", "certificates"},
-    {"logs", "reasons", "strict_json"},
+    {"logs", "names", "reasons", "strict_json"},
     {"__init__"},
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names}

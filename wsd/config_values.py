@@ -8,12 +8,12 @@ import ipaddress
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from wsd.config_file import Entries, Items, Node, Report, Scalar, shorten
+from wsd.names import ROOM_BOUNDS, NameProblem, room_name
 
 T = TypeVar("T")
 KIB = 1024
@@ -230,13 +230,14 @@ class Text(Kind[str]):
 
 class RoomName(Kind[str]):
     name = "a room name"
-    bounds = "1 to 64 letters, digits, or _ . ~ -"
+    bounds = ROOM_BOUNDS
 
     def read(self, node: Scalar) -> str:
-        name = unicodedata.normalize("NFC", node.text)
-        if not re.fullmatch(r"[\w.~-]{1,64}", name):
-            raise Refused(f"{quote(shorten(node.text))} is not a room name: {self.bounds}")
-        return name
+        try:
+            return room_name(node.text)
+        except NameProblem:
+            text = quote(shorten(node.text))
+            raise Refused(f"{text} is not a room name: {self.bounds}") from None
 
     def show(self, value: str) -> str:
         return plain_or_quoted(value)

@@ -18,7 +18,6 @@ from wsd import failpoints, logs, strict_json
 from wsd.chat import wire
 from wsd.chat.event import DELETE, EDIT, MESSAGE, Draft
 from wsd.chat.guests import NOBODY, Guest, Guests
-from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.rates import Rates
 from wsd.chat.room import Member
 from wsd.chat.rooms import Entry, Hub, Rooms
@@ -46,6 +45,7 @@ from wsd.chat.schema import (
 from wsd.chat.wire import RETRY_S, Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import REFUSED, M, Row
+from wsd.names import NameProblem, guest_name
 from wsd.reasons import INTERNAL
 from wsd.strict_json import JsonError
 
@@ -217,7 +217,7 @@ class Commands:
     def introduce(self, client: Client, token: str, name: str | None) -> Guest:
         """Give ``client`` the guest that it is.  Raises Refuse for a name that cannot be had."""
         try:
-            client.guest = self._guests.arrive(token, clean_name(name) if name else None)
+            client.guest = self._guests.arrive(token, guest_name(name) if name else None)
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
         client.known = True
@@ -492,7 +492,7 @@ class Commands:
     def _rename(self, client: Client, command: Rename) -> None:
         guest = client.guest
         try:
-            name = clean_name(command.name)
+            name = guest_name(command.name)
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
         self._rates.rename(guest.uid)

@@ -7,17 +7,13 @@ import hmac
 import os
 import random
 import secrets
-import unicodedata
 
 import msgspec
 
 from wsd.config import Settings
 
-NAME_LENGTH = (2, 24)
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1, which look alike
 _TAG_BYTES = 16
-# Letters and marks that show nothing: Hangul and Khmer fillers, the empty Braille cell, CGJ.
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 _ADJECTIVES = (
     "Amber Bold Brave Bright Calm Clever Coral Cosy Crisp Curious Daring Eager Fair Fleet Gentle "
@@ -39,28 +35,6 @@ class Claims(msgspec.Struct, array_like=True, frozen=True):
     uid: str
     name: str
     time: int
-
-
-class NameProblem(ValueError):
-    """A name that nobody may take; the text says why."""
-
-
-def clean_name(raw: str) -> str:
-    """``raw`` as it will be shown: NFKC, single spaces.  Raises NameProblem.
-
-    Control, format (bidi, zero-width) and unassigned characters are refused, since they let one
-    name look like another or break the line that it stands in.
-    """
-    name = " ".join(unicodedata.normalize("NFKC", raw[:200]).split())
-    if not NAME_LENGTH[0] <= len(name) <= NAME_LENGTH[1]:
-        raise NameProblem(f"a name has {NAME_LENGTH[0]} to {NAME_LENGTH[1]} characters")
-    kinds = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
-    if any(c in _BLANK or unicodedata.category(c) in kinds for c in name):
-        raise NameProblem("a name has no control or invisible characters")
-    marks = [unicodedata.category(c) in ("Mn", "Me") for c in name]
-    if any(marks[i] and marks[i + 1] and marks[i + 2] for i in range(len(marks) - 2)):
-        raise NameProblem("a name has no piles of accents")
-    return name
 
 
 def new_uid() -> str:

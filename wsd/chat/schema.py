@@ -1,16 +1,15 @@
-"""The forms of ``wsd.v1`` commands, and the rules for names of rooms, texts and ids in them."""
+"""The forms of ``wsd.v1`` commands, and the rules for texts and ids in them."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-# Hangul fillers are letters that nobody sees: a room of them would have no name.
-_ROOM = re.compile("(?:[^\\W\u115f\u1160\u3164\uffa0]|[.~-]){1,64}")
+from wsd import names
+
 MAX_SEQ = 2**53
 
 
@@ -100,11 +99,11 @@ class Refuse(Exception):
 
 
 def room_name(raw: str) -> str:
-    """``raw`` if rooms may be called so.  Raises Refuse."""
-    name = unicodedata.normalize("NFC", raw[:200])
-    if not _ROOM.fullmatch(name) or name in (".", ".."):
-        raise Refuse("bad", "a room's name has 1 to 64 letters, digits or . _ ~ -")
-    return name
+    """``raw`` as everybody writes it, if rooms may be called so.  Raises Refuse."""
+    try:
+        return names.room_name(raw)
+    except names.NameProblem as problem:
+        raise Refuse("bad", str(problem)) from None
 
 
 def clean_text(raw: str, limit: int) -> str:

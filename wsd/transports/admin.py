@@ -19,10 +19,10 @@ from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
 from wsd.chat.guests import NOBODY
-from wsd.chat.identity import NameProblem, clean_name
 from wsd.chat.room import NO_LINE
 from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
+from wsd.names import NameProblem, guest_name
 from wsd.protocol.http import HttpError, Request, response
 from wsd.reasons import Reason
 from wsd.strict_json import JsonError
@@ -207,7 +207,7 @@ class AdminRouter:
         settings = self._context.settings
         text = clean_text(_string(arguments, "text"), settings.for_room(room).limits.text)
         try:
-            name = clean_name(_string(arguments, "name", settings.page.title))
+            name = guest_name(_string(arguments, "name", settings.page.title))
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
         self._numbers += 1

@@ -14,9 +14,10 @@ from urllib.parse import parse_qsl
 from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import Message
-from wsd.chat.identity import Claims, NameProblem, clean_name
+from wsd.chat.identity import Claims
 from wsd.chat.schema import MAX_SEQ, Refuse, Say, room_name
 from wsd.chat.wire import Page
+from wsd.names import NameProblem, guest_name
 from wsd.protocol.http import Headers, HttpError, Request, response
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
@@ -145,7 +146,7 @@ class Writer(Visitor):
 
     def _speak(self, view: View, name: str) -> None:
         try:
-            clean = clean_name(name) if name.strip() else None
+            clean = guest_name(name) if name.strip() else None
         except NameProblem as problem:
             view.name = name
             self._show(str(problem), 400)
