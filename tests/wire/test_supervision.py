@@ -33,7 +33,8 @@ def whose(daemon: Daemon, client: V1) -> str:
     port = sock.getsockname()[1]
     ends = f":{daemon.port:04X}", f":{port:04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (inode,) = [f[9] for f in lines if (f[1][8:], f[2][8:]) == ends]
+    # The table may change while it is read, which shows a line twice; old connections have inode 0.
+    (inode,) = {f[9] for f in lines if (f[1][8:], f[2][8:]) == ends} - {"0"}
     for pid in daemon.workers():
         for fd in os.listdir(f"/proc/{pid}/fd"):
             try:
