@@ -36,6 +36,22 @@ test("a higher number is a hole: it is joined again from the position, once", as
   assert.equal(types(client, "reset").length, 1);
 });
 
+test("a room is the same however its accents are written", (t) => {
+  const network = new Network();
+  const client = connect(t, network, { rooms: ["cafe\u0301"] });
+  network.socket.open();
+  assert.deepEqual(network.socket.sent[0].rooms, { "caf\u00e9": null });
+  network.socket.say({ ...welcome(), rooms: { "caf\u00e9": { position: "epoch.0", follows: 0, recovered: false, online: 1, modes: {} } } });
+  network.socket.say({ ...message(1), room: "caf\u00e9" });
+  assert.deepEqual(shown(client), [1]);
+  client.join("cafe\u0301");
+  assert.deepEqual([...client.rooms.keys()], ["caf\u00e9"]);
+  assert.equal(client.say("cafe\u0301", "hi").room, "caf\u00e9");
+  assert.equal(client.outbox("cafe\u0301").length, 1);
+  client.leave("cafe\u0301");
+  assert.equal(client.rooms.size, 0);
+});
+
 test("a hole that nobody fills is not asked for in a hurry", async (t) => {
   const { clock, socket } = online(t);
   await clock.pass(2000);

@@ -99,7 +99,7 @@ function explainTrouble(client, base) {
  */
 function fill(entry, words, looks, isSeen) {
   const { base, data, mode, about } = entry;
-  const room = data.room || "lobby";
+  const room = (data.room || "lobby").normalize("NFC");
   const frame = new Frame(words, {
     room, title: data.title ?? "", kind: mode === "view" || mode === "page" ? mode : "box",
     popOut: mode === "page" ? undefined : `${base}r/${encodeURIComponent(room)}`, ...looks,

@@ -69,6 +69,9 @@ const KINDS = ["websocket", "stream", "poll"];
  * @property {boolean} [deleted]
  */
 
+/** A room, as the server writes it. @param {string} name */
+const nfc = (name) => name.normalize("NFC");
+
 /** What a room has among the server's, who may call it "constructor". @template T @param {Record<string, T>|undefined} entries @param {string} room */
 function ownOf(entries, room) { return entries && Object.hasOwn(entries, room) ? entries[room] : undefined; }
 
@@ -92,7 +95,7 @@ export class Client extends EventTarget {
     this.#identity = new Identity(this.#store("identity"), () => this.#tellIdentity());
     this.#outbox = new Outbox(new Store("sessionStorage", `${storageKey}.outbox`));
     /** @type {Map<string, Room>} */
-    this.rooms = new Map(rooms.map((name) => [name, this.#makeRoom(name)]));
+    this.rooms = new Map(rooms.map(nfc).map((name) => [name, this.#makeRoom(name)]));
     const canStream = typeof globalThis.ReadableStream === "function";
     const kinds = transports.filter((kind) => (kind !== "websocket" || WebSocket) && (kind !== "stream" || canStream));
     const means = { base: new URL(url), WebSocket, fetch: (/** @type {[any, any]} */ ...given) => fetch(...given) };
@@ -163,6 +166,7 @@ export class Client extends EventTarget {
 
   /** Enters one more room, now if connected. @param {string} name */
   join(name) {
+    name = nfc(name);
     if (this.rooms.has(name)) return;
     const room = this.#makeRoom(name);
     this.rooms.set(name, room);
@@ -171,6 +175,7 @@ export class Client extends EventTarget {
 
   /** Leaves a room. What was said there and has no answer is kept for when it is joined again. @param {string} name */
   leave(name) {
+    name = nfc(name);
     const room = this.rooms.get(name);
     if (!room) return;
     this.rooms.delete(name);
@@ -190,7 +195,7 @@ export class Client extends EventTarget {
   say(room, text, { reply_to } = {}) {
     if (this.#outbox.items.length >= OUTBOX_MAX) return null;
     /** @type {OutboxItem} */
-    const item = { cid: this.#outbox.nextCid(), room, text, time: Date.now() / 1000, status: "queued" };
+    const item = { cid: this.#outbox.nextCid(), room: nfc(room), text, time: Date.now() / 1000, status: "queued" };
     if (reply_to !== undefined) item.reply_to = reply_to;
     this.#outbox.add(item);
     this.#queued(item);
@@ -198,7 +203,7 @@ export class Client extends EventTarget {
   }
 
   /** @param {string} room @returns {readonly OutboxItem[]} */
-  outbox(room) { return this.#outbox.items.filter((item) => item.room === room); }
+  outbox(room) { return this.#outbox.items.filter((item) => item.room === nfc(room)); }
 
   /** Sends a failed item again, in its old place. @param {string} cid */
   retry(cid) {
@@ -251,7 +256,7 @@ export class Client extends EventTarget {
    */
   async history(room, before, limit = 50) {
     const reply = await this.request({ type: "history", room, before, limit });
-    const known = this.rooms.get(room);
+    const known = this.rooms.get(nfc(room));
     // These numbers belong to another log than ours. Joining again ends in a `reset`.
     if (known?.isOtherEpoch(reply.epoch)) {
       known.rejoin();
@@ -262,6 +267,7 @@ export class Client extends EventTarget {
 
   /** Tells the others that this guest is writing; may be called for every key. @param {string} room */
   typing(room) {
+    room = nfc(room);
     const known = this.rooms.get(room);
     if (!known || known.online > TYPING_UP_TO) return;
     const now = performance.now();

@@ -15,6 +15,7 @@
 
   var script = /** @type {HTMLScriptElement} */ (document.currentScript || lastScript());
   var room = script.getAttribute("data-room") || "lobby";
+  if (room.normalize) room = room.normalize("NFC");    // as the server writes it
   var base = script.src.replace(/\/static\/.*$/, "/");
   var words = {
     direction: "ltr", state_connecting: "Connecting…", state_online: "Online", state_waiting: "Connection lost",
