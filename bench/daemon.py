@@ -23,10 +23,15 @@ WORDS = (
 )  # fmt: skip
 
 
-def wsd(directory: Path, port: int, durability: str = "full", workers: int = 1) -> Server:
-    """A daemon with its configuration, state and sockets in ``directory``."""
+def wsd(
+    directory: Path, port: int, durability: str = "full", workers: int = 1, more: str = ""
+) -> Server:
+    """A daemon with its configuration, state and sockets in ``directory``.
+
+    ``more`` is added to the configuration.
+    """
     path = directory / "wsd.yaml"
     path.write_text(
-        CONFIG.format(port=port, directory=directory, workers=workers, durability=durability)
+        CONFIG.format(port=port, directory=directory, workers=workers, durability=durability) + more
     )
     return Server([sys.executable, "-m", "wsd", "run", "-c", str(path)], WORDS)

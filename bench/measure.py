@@ -17,8 +17,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -109,9 +109,12 @@ def accepts(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def drive(wsload: Path, server: Server, port: int, work: Work, seconds: float) -> Figures:
-    """Start a server and have it do the work.  Raises Failed."""
-    with started(server, port) as pid:
+def drive(
+    wsload: Path, server: Server, port: int, work: Work, seconds: float,
+    beside: Callable[[int], AbstractContextManager[None]] = lambda pid: nullcontext(),
+) -> Figures:  # fmt: skip
+    """Start a server and have it do the work, within ``beside`` its process id.  Raises Failed."""
+    with started(server, port) as pid, beside(pid):
         command = [
             "taskset", "-c", "1", str(wsload), "--port", str(port), "--pid", str(pid),
             "--size", str(TEXT), "--seconds", str(seconds), *work.options.split(), *server.words,
