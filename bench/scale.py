@@ -168,21 +168,21 @@ def scale(directory: Path, members: int, rest_s: float) -> Row:
 
 def rooms(directory: Path, number: int) -> float:
     """CPU of the hub a message, in microseconds, at 500 messages a second."""
-    with tempfile.TemporaryDirectory() as name:
-        port = free_port()
-        hub: list[float] = []
+    hub: list[float] = []
 
-        @contextlib.contextmanager
-        def watched(pid: int) -> Iterator[None]:
-            yield
-            hub.append(usage(pid, "wsd: hub").cpu_s)
+    @contextlib.contextmanager
+    def watched(pid: int) -> Iterator[None]:
+        yield
+        hub.append(usage(pid, "wsd: hub").cpu_s)
 
-        work = Work("rooms", f"--rooms {number} --members 1 --rate 500 --warmup 0", "", 0)
-        none = Work("joins", f"--rooms {number} --members 1 --rate 1 --warmup 0", "", 0)
-        for each, seconds in ((none, 1.0), (work, TALK_S)):
+    work = Work("rooms", f"--rooms {number} --members 1 --rate 500 --warmup 0", "", 0)
+    none = Work("joins", f"--rooms {number} --members 1 --rate 1 --warmup 0", "", 0)
+    for each, seconds in ((none, 1.0), (work, TALK_S)):
+        with tempfile.TemporaryDirectory() as name:
+            port = free_port()
             server = wsd(Path(name), port)
             figures = drive(directory / "wsload", server, port, each, seconds, watched)
-        return 1e6 * (hub[1] - hub[0]) / figures["delivered"]
+    return 1e6 * (hub[1] - hub[0]) / figures["delivered"]
 
 
 def workers(directory: Path, seconds: float) -> list[tuple[int, float]]:
