@@ -73,7 +73,8 @@ def test_names_as_they_will_be_shown(raw: str, clean: str) -> None:
      "\u202eAnn", "Ann\u200b", "A\u200dnn", "\ufeffAnn", "Ann\u2066x", "Ann\u00ad", "Ann\ue000",
      "Ann\U000e0041", "Ann\u0378", "a" + "\u0301" * 9, "Z\u0336\u0310\u0313a", "ﷺ" * 3,
      "\u3164\u3164", "Ann\u115f", "\u2800\u2800\u2800", "A\u034fn", "\uffa0\uffa0",
-     "Ann\ufe0f", "4nn4\ufe0e", "Ann\U000e0101"],
+     "Ann\ufe0f", "4nn4\ufe0e", "Ann\U000e0101", "Ann.\ufe0f", "An\u030a\u0323\ufe0f",
+     "\ufe0fAnn", "Ann+\ufe0f", "❤\ufe0f\ufe0f Ann"],
 )  # fmt: skip
 def test_names_that_nobody_may_take(raw: str) -> None:
     with pytest.raises(NameProblem):

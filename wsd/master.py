@@ -35,9 +35,10 @@ HUNG_S = 10.0
 """Silence after which a child is taken for hung."""
 ABORT_GRACE_S = 2.0
 """What a hung child gets to leave a stack dump before it is killed."""
-STARTED_WELL_S = 0.25
+STARTED_WELL_S = 0.1
 """A child that was ready and lived so long did not fail to start: it is replaced without delay,
-however often it is killed.  Only failing starts are put off, further each time."""
+however often it is killed.  Only failing starts are put off, further each time.  A message that
+kills whoever reads it comes again at once, so that it does not take so long."""
 BACKOFF_S = (0.1, 30.0)
 BOOT_TRIES = 5
 """Deaths before the first ``ready`` of all after which the daemon gives up."""

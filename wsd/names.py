@@ -64,10 +64,15 @@ def guest_name(raw: str) -> str:
     kinds = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
     if any(c in _BLANK or unicodedata.category(c) in kinds for c in name):
         raise NameProblem("a name has no control or invisible characters")
-    # They choose the picture of an emoji; behind a letter nobody sees them.
-    if any(name[: found.start()][-1:].isalnum() for found in _VARIANTS.finditer(name)):
+    # They choose the picture of an emoji; behind anything else nobody sees them.
+    if any(not _is_symbol(name[: found.start()][-1:]) for found in _VARIANTS.finditer(name)):
         raise NameProblem("a name has no control or invisible characters")
     marks = [unicodedata.category(c) in ("Mn", "Me") for c in name]
     if any(all(marks[i : i + 3]) for i in range(len(marks) - 2)):
         raise NameProblem("a name has no piles of accents")
     return name
+
+
+def _is_symbol(char: str) -> bool:
+    """As a heart and an arrow are."""
+    return not char.isascii() and unicodedata.category(char) in ("So", "Sm")

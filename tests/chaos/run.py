@@ -202,9 +202,6 @@ async def nothing(tormentor: Tormentor) -> None:
 def phases() -> list[Phase]:
     plain = [
         Phase("no faults", nothing, 2),
-        # The outage of the hub is measured here.  Killed within a quarter of a second of its start
-        # it counts as one that fails to start, and waits: the next phase does that as well.
-        Phase("kill hub alone", every(0.4, 1.0, kill_hub), 4),
         Phase("kill hub, workers", every(0.1, 0.5, kill_hub, kill_worker), 14),
         Phase("stop hub, workers", every(0.1, 0.5, stop_hub, stop_worker, stop_worker), 10),
         Phase("client resets", every(0.02, 0.12, reset_client), 8),

@@ -15,8 +15,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def guests(clock: Clock) -> Guests:
-    return Guests(Tokens(b"s" * 32, 3600), clock, Clock(1_700_000_000.0))
+def wall() -> Clock:
+    return Clock(1_700_000_000.0)
+
+
+@pytest.fixture
+def guests(clock: Clock, wall: Clock) -> Guests:
+    return Guests(Tokens(b"s" * 32, 3600), clock, wall)
 
 
 def test_a_token_brings_somebody_back(guests: Guests) -> None:
@@ -54,15 +59,46 @@ def test_without_a_good_token_one_is_new(guests: Guests, token: str) -> None:
     assert len(one.name) > 3
 
 
-def test_guests_without_connections_are_forgotten_after_a_while(
-    guests: Guests, clock: Clock
+def test_a_guest_that_was_renamed_is_remembered_for_a_while(
+    guests: Guests, clock: Clock, wall: Clock
 ) -> None:
+    """Its older tokens, in other tabs, have the older name."""
     ann, bob = guests.arrive("", "Ann"), guests.arrive("", "Bob")
+    old = guests.token(ann)
+    wall.pass_(1)  # tokens have whole seconds
+    guests.rename(ann, "Anna")
     guests.leave(ann)
     clock.pass_(KEEP_S)
     guests.sweep()
-    assert guests.get(ann.uid) is ann
-    clock.pass_(1)
+    assert guests.arrive(old, None) is ann
+    assert ann.name == "Anna"
+    guests.leave(ann)
+    clock.pass_(KEEP_S + 1)
     guests.sweep()
     assert guests.get(ann.uid) is None
     assert guests.get(bob.uid) is bob
+
+
+def test_a_newer_token_renames_as_well(guests: Guests) -> None:
+    old = guests.tokens.make("gann", "Ann", 1_699_999_990.0)
+    ann = guests.arrive(old, None)
+    guests.arrive(guests.tokens.make("gann", "Anna", 1_700_000_000.0), None)
+    guests.leave(ann)
+    guests.leave(ann)
+    assert guests.arrive(old, None).name == "Anna"
+
+
+@pytest.mark.parametrize("name", [None, "Ann"])
+def test_of_a_guest_that_was_never_renamed_nothing_is_kept(
+    guests: Guests, name: str | None
+) -> None:
+    """Or one address that comes and goes fills the memory.  Its token brings it back whole."""
+    ann = guests.arrive("", name)
+    token = guests.token(ann)
+    again = guests.arrive(token, None)
+    guests.rename(ann, ann.name)  # by its own presence, as the hub tells it
+    guests.leave(again)
+    assert guests.get(ann.uid) is ann
+    guests.leave(ann)
+    assert guests.get(ann.uid) is None
+    assert guests.arrive(token, None).name == ann.name

@@ -116,7 +116,7 @@ def resets(directory: Path) -> list[Figure]:
         wave(5000)
         return [
             Figure("descriptors more", descriptors(worker) - fds, "", 0),
-            Figure("memory more", (memory_kib(worker) - memory) / 1024, "MiB", 8),
+            Figure("memory more", (memory_kib(worker) - memory) / 1024, "MiB", 1),
             Figure("CPU afterwards", load(worker, 2) * 100, "%", 5),
         ]
 

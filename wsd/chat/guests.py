@@ -7,21 +7,28 @@ from collections.abc import Callable
 from wsd.chat.identity import Claims, Tokens, friendly_name, new_uid
 
 KEEP_S = 300.0
-"""How long a guest without a connection is remembered: one that comes back with a token from before
-it took another name keeps that."""
+"""How long a guest that was renamed is remembered without a connection: one that comes back with a
+token from before keeps the new name."""
 
 
 class Guest:
-    __slots__ = ("connections", "name", "named_at", "role", "seen_at", "uid")
+    __slots__ = ("connections", "name", "named_at", "renamed", "role", "seen_at", "uid")
 
     def __init__(self, uid: str, name: str, role: str, now: float) -> None:
         self.uid = uid
         self.name = name
         self.named_at = 0
         """When it took this name, in whole seconds since 1970, as tokens have it."""
+        self.renamed = False
+        """Whether it has got another name since it came, of which older tokens do not know."""
         self.role = role
         self.connections = 0
         self.seen_at = now
+
+    def call(self, name: str, at: int) -> None:
+        """It has had the name ``name`` since ``at``, seconds since 1970."""
+        self.renamed = self.renamed or name != self.name
+        self.name, self.named_at = name, at
 
 
 NOBODY = Guest("", "", "", 0.0)
@@ -45,10 +52,10 @@ class Guests:
         uid = claims.uid if claims else new_uid()
         guest = self._by_uid.get(uid)
         if guest is None:
-            known = claims.name if claims else friendly_name()
-            guest = self._by_uid[uid] = Guest(uid, known, "guest", self._clock())
+            first = claims.name if claims else name or friendly_name()
+            guest = self._by_uid[uid] = Guest(uid, first, "guest", self._clock())
         if claims and claims.time >= guest.named_at:  # it may have been renamed at another worker
-            guest.name, guest.named_at = claims.name, claims.time
+            guest.call(claims.name, claims.time)
         if name and name != guest.name:
             self.rename(guest, name)
         guest.connections += 1
@@ -70,11 +77,13 @@ class Guests:
 
     def rename(self, guest: Guest, name: str) -> None:
         """``name`` is clean."""
-        guest.name, guest.named_at = name, int(self._wall())
+        guest.call(name, int(self._wall()))
 
     def leave(self, guest: Guest) -> None:
         guest.connections -= 1
         guest.seen_at = self._clock()
+        if not guest.connections and not guest.renamed:
+            self._by_uid.pop(guest.uid, None)  # its token says all that is known of it
 
     def get(self, uid: str) -> Guest | None:
         return self._by_uid.get(uid)

@@ -240,7 +240,11 @@ class Connection:
         self._sock.close()
         self._out = []
         self.queued = 0
-        self.on_gone(self.closing or reason)
+        on_gone = self.on_gone
+        # They lead back to whoever speaks here: without them both go with their last reference,
+        # instead of waiting for the collector of cycles.
+        self.on_data, self.on_gone, self.on_drained = _ignore, _ignore, None
+        on_gone(self.closing or reason)
 
     def _want(self, events: int) -> None:
         if events == self._events or self.state is State.CLOSED:
@@ -263,3 +267,7 @@ class Connection:
 
     def _shutdown(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
+
+
+def _ignore(_: object) -> None:
+    """Stands for the callbacks of a connection that is gone."""

@@ -246,8 +246,9 @@ class HttpClient:
             self.connection.close(reason)
 
     def _on_gone(self, reason: str) -> None:
-        if self.waiting is not None:
-            self.waiting.abandon()
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.abandon()
         self._context.dismiss(self)
         self._context.closed(reason, "http")
         self._release_address()
