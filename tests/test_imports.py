@@ -26,7 +26,12 @@ ORDER = (
     {"net", "protocol"},
     {"systemd"},
     {
-        "config", "config_table", "config_text", "config_check", "config_listen", "config_values",
+        "config",
+        "config_table",
+        "config_text",
+        "config_check",
+        "config_listen",
+        "config_values",
         "config_file",
     },
     {"shared"},

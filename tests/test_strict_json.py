@@ -179,8 +179,9 @@ def json_values() -> st.SearchStrategy[Any]:
     )  # fmt: skip
     return st.recursive(
         leaves,
-        lambda inner: st.lists(inner, max_size=5)
-        | st.dictionaries(st.text(max_size=5), inner, max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5)
+        ),
         max_leaves=20,
     )
 

@@ -28,9 +28,7 @@ class CrossCheck:
         self._given = given
         self._report = report
 
-    def orders(
-        self, settings: msgspec.Struct, for_room: Callable[[str], msgspec.Struct]
-    ) -> None:
+    def orders(self, settings: msgspec.Struct, for_room: Callable[[str], msgspec.Struct]) -> None:
         """Compares the pairs, for the site and for each room with overrides."""
         self._order(settings, self._given, "")
         for written, node in _below(self._given.get("rooms")).items():

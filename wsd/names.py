@@ -16,8 +16,7 @@ _MARKS = ("Mn", "Mc")
 # Letters, marks and symbols that show nothing: Hangul, Khmer and Khitan fillers, the empty Braille
 # cell, the grapheme joiner, Mongolian variants, the null notehead.
 _BLANK = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-    "\U00016fe4\U0001d159"
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U00016fe4\U0001d159"
 )
 _VARIANTS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 

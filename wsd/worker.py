@@ -23,6 +23,7 @@ from wsd.net.connection import Flusher
 from wsd.net.listener import Acceptor
 from wsd.net.loop import Loop
 from wsd.net.tls import TlsContext, make_context
+from wsd.net.uring import Ring
 from wsd.shared import Shared, worker_name
 from wsd.transports.admin import AdminRouter
 from wsd.transports.context import SWEEP_S, Attendant, Context
@@ -60,7 +61,8 @@ class Worker:
         tokens = Tokens(load_secret(secret_path(settings)), settings.identity.guest_token_life)
         guests = Guests(tokens, loop.clock, time.time)
         link = HubLink(loop, flusher, hub_path, name, self._row)
-        rooms = Rooms(link, guests, settings, self._row, loop.clock)
+        self._ring = Ring.open()
+        rooms = Rooms(link, guests, settings, self._row, loop, self._ring)
         # The rooms write to connections, and then each of those is flushed.
         loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
         commands = Commands(
@@ -189,4 +191,6 @@ class Worker:
         self.context.apply(settings)
 
     def close(self) -> int:
+        if self._ring is not None:
+            self._ring.close()
         return 0

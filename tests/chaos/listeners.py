@@ -42,7 +42,8 @@ class Exchange(asyncio.Protocol):
         body = encode({"type": "hello", **client.hello(), **self.extra})
         transport.write(
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{client.world.port}\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
         )
 
     def connection_lost(self, _exc: Exception | None) -> None:

@@ -131,9 +131,7 @@ def test_one_allowance_in_two_processes(clock: Clock) -> None:
     assert wait_ms(two) == pytest.approx(4000, abs=3)
 
 
-def test_an_address_may_send_a_number_of_times_what_a_guest_may(
-    rates: Rates, clock: Clock
-) -> None:
+def test_an_address_may_send_a_number_of_times_what_a_guest_may(rates: Rates, clock: Clock) -> None:
     limits = Limits(burst=3, every=2.0, address_share=4)
 
     def sent(address: str, tag: str) -> int:
@@ -192,9 +190,7 @@ def repeats(rates: Rates, text: str = LONG, room: str = "lobby", uid: str = "ann
     return False
 
 
-def test_the_same_text_in_the_same_room_is_refused_for_a_while(
-    rates: Rates, clock: Clock
-) -> None:
+def test_the_same_text_in_the_same_room_is_refused_for_a_while(rates: Rates, clock: Clock) -> None:
     assert not repeats(rates)
     assert not repeats(rates)  # only what was stored counts
     rates.stored(draft(LONG), Limits(repeat=30.0))

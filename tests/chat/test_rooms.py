@@ -17,7 +17,7 @@ from tests.support.parts import JsonLines, Listener, Site, draft
 from wsd.chat import event as events
 from wsd.chat.event import DELETE, EDIT, Event, Message, Position, parse_position
 from wsd.chat.room import RING_SPARE, SHARED_CHUNKS, Room
-from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, Entry, Rooms
+from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, GATHER_S, Entry, Rooms
 from wsd.metrics import M
 from wsd.reasons import RESYNC
 
@@ -610,3 +610,89 @@ def test_a_position_of_the_future_is_asked_about_once(site: Site) -> None:
     assert room.asked == asked + 1
     site.settle()
     assert len(done) == 3 and not room.waiting
+
+
+# -- gathering
+
+
+def gathering(site: Site, pass_s: float) -> tuple[Rooms, Listener]:
+    """A room with a member, in which a message is on its way and an event has come."""
+    member, _ = join(site)
+    rooms = rooms_of(site)
+    room = rooms.get("lobby")
+    assert room is not None
+    room.pass_s = pass_s  # the clock of the tests stands still meanwhile
+    rooms.publish(draft("on its way"), lambda outcome: None)
+    rooms.on_event("lobby", 1, body(1, "another", "lobby").json)
+    return rooms, member
+
+
+def test_a_large_room_waits_for_what_is_on_its_way(site: Site) -> None:
+    """Otherwise the stored and the sent alternate, and there are twice as many sends."""
+    rooms, member = gathering(site, 0.05)
+    rooms.end_turn()
+    assert member.data == []
+    site.clock.pass_(0.049)
+    rooms.end_turn()
+    assert member.data == []
+    site.clock.pass_(0.002)
+    rooms.end_turn()
+    assert member.seqs() == [1]
+
+
+def test_it_does_not_wait_longer_than_for_the_last_of_them(site: Site) -> None:
+    rooms, member = gathering(site, 0.05)
+    room = rooms.get("lobby")
+    assert room is not None and room.on_way == 1
+    rooms.end_turn()
+    assert member.data == []
+    room.on_way = 0
+    rooms.end_turn()
+    assert member.seqs() == [1]
+
+
+def test_the_loop_looks_up_when_the_wait_is_over(site: Site) -> None:
+    rooms, member = gathering(site, 0.05)
+    rooms.end_turn()
+    site.clock.pass_(0.06)
+    site.loops[0].turn()
+    assert member.seqs() == [1]
+
+
+def test_a_pass_that_was_interrupted_makes_nobody_wait_for_long(site: Site) -> None:
+    """The process was stopped for a minute, say."""
+    rooms, member = gathering(site, 60.0)
+    rooms.end_turn()
+    site.clock.pass_(GATHER_S[1] + 0.001)
+    rooms.end_turn()
+    assert member.seqs() == [1]
+
+
+def test_a_small_room_waits_for_nothing(site: Site) -> None:
+    rooms, member = gathering(site, GATHER_S[0] / 2)
+    rooms.end_turn()
+    assert member.seqs() == [1]
+
+
+def test_who_comes_while_events_are_gathered_gets_each_once(site: Site) -> None:
+    rooms, member = gathering(site, 0.05)
+    rooms.end_turn()
+    newcomer = Listener(LINES)
+    entry = rooms.entry("lobby", newcomer, None, True)
+    rooms.admit("lobby", newcomer, entry)
+    site.clock.pass_(0.06)
+    rooms.end_turn()
+    assert newcomer.seqs() == [1]
+    assert member.seqs() == [1]
+
+
+def test_what_the_hub_has_answered_is_not_on_its_way(site: Site) -> None:
+    join(site)
+    rooms = rooms_of(site)
+    room = rooms.get("lobby")
+    assert room is not None
+    rooms.publish(draft("one"), lambda outcome: None)
+    rooms.publish(draft("two"), lambda outcome: None)
+    assert room.on_way == 2
+    site.settle()
+    assert room.on_way == 0

@@ -144,4 +144,3 @@ class Result:
             self.counts[f"listed: {name}"] += 1
         else:
             self.differences.append(Difference(data, f"accepted; h11: {other or 'unfinished'}"))
-

@@ -229,8 +229,14 @@ _TAIL = b"\x00\x00\xff\xff"
 
 def deflate_streams() -> list[bytes]:
     """Every kind of block, windows of several sizes, and ends of several kinds."""
-    streams = [b"", b"\x00", bytes.fromhex("f248cdc9c90700"), bytes.fromhex("f348cdc9c9070000"),
-               bytes.fromhex("000500faff48656c6c6f00"), b"\x00\x00\x00\xff\xff" * 4 + b"\x00"]
+    streams = [
+        b"",
+        b"\x00",
+        bytes.fromhex("f248cdc9c90700"),
+        bytes.fromhex("f348cdc9c9070000"),
+        bytes.fromhex("000500faff48656c6c6f00"),
+        b"\x00\x00\x00\xff\xff" * 4 + b"\x00",
+    ]
     for text in (b"hello hello hello", "ä😀".encode() * 40, bytes(3000), bytes(range(256))):
         for level, bits, strategy in ((6, 15, 0), (0, 9, 0), (9, 12, zlib.Z_FIXED)):
             made = zlib.compressobj(level, zlib.DEFLATED, -bits, 8, strategy)

@@ -21,9 +21,7 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-_MOUSE = (
-    "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
-)
+_MOUSE = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
 
 
 def open_window(

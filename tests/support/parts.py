@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from wsd.chat.event import MESSAGE, Draft, Event
+from wsd.chat.fanout import NO_LINE
 from wsd.chat.guests import NOBODY, Guest
-from wsd.chat.room import NO_LINE
 from wsd.config import Limits, Settings
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
@@ -195,6 +195,7 @@ class Site:
         for worker in self.workers:
             for attendant in list(worker.context.attendants):
                 attendant.connection.abort("end")
+            worker.close()
         for loop in [*self.loops, self.hub_loop]:
             loop.close()
         try:

@@ -44,9 +44,7 @@ def test_same_origin_by_default(
 
 
 @pytest.mark.parametrize(("method", "target", "body"), REQUESTS, ids=ids)
-def test_other_sites_that_have_leave(
-    site: Site, method: str, target: str, body: object
-) -> None:
+def test_other_sites_that_have_leave(site: Site, method: str, target: str, body: object) -> None:
     allow(site, "https://*.shop.example")
     assert ask(site, method, target, body, Origin="https://www.shop.example").status == 200
     assert ask(site, method, target, body, Origin="https://chat.example").status == 200  # our own

@@ -137,9 +137,7 @@ def test_a_proxy_that_goes_away(one: Introduced) -> None:
 
 
 @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"])
-def test_a_header_without_an_address_makes_nobody_a_proxy(
-    make_site: Make, header: bytes
-) -> None:
+def test_a_header_without_an_address_makes_nobody_a_proxy(make_site: Make, header: bytes) -> None:
     """The client may be anybody, so that what it says of itself is not believed."""
     site = make_site(limits={"connections_per_address": 1})
     spoofed = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")

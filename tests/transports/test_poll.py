@@ -77,9 +77,7 @@ def test_it_ends_when_the_time_is_over(site: Site) -> None:
     position = lobby(poll(site, token=token, wait=0))["position"]
     for wait, passes in ((3, 3.0), (None, 25.0), (900, 25.0)):
         browser = Browser(site)
-        browser.send(
-            "POST", "/poll", {"token": token, "rooms": {"lobby": position}, "wait": wait}
-        )
+        browser.send("POST", "/poll", {"token": token, "rooms": {"lobby": position}, "wait": wait})
         site.pass_(passes - 0.5)
         assert browser.answer() is None
         site.pass_(0.7)

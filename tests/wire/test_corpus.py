@@ -101,9 +101,7 @@ def canary_is_due(case: Case) -> bool:
     )
 
 
-def converse(
-    daemon: Daemon, case: Case, pieces: list[bytes], canary_behind: bool = False
-) -> Ended:
+def converse(daemon: Daemon, case: Case, pieces: list[bytes], canary_behind: bool = False) -> Ended:
     with Raw((daemon.host, daemon.port)) as one:
         one.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:

@@ -57,7 +57,13 @@ def test_pages_of_other_sites_may_not_connect(raw, origin, status, path):  # HS-
 def test_listed_origins_beside_the_own_one(make_daemon, library):
     daemon = make_daemon(origins='["https://a.test", "https://*.b.test"]')
     own = f"http://127.0.0.1:{daemon.port}"
-    allowed = (own, "https://a.test", "https://x.b.test", "https://x.y.b.test", "https://a.test:443")
+    allowed = (
+        own,
+        "https://a.test",
+        "https://x.b.test",
+        "https://x.y.b.test",
+        "https://a.test:443",
+    )
     for origin in allowed:
         connect(daemon.ws(), "wsd.v1", library=library, origin=origin).close()
     other_port = f"http://127.0.0.1:{daemon.port + 1}"

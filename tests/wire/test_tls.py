@@ -262,9 +262,7 @@ def test_tl_03_a_reload_takes_up_a_new_certificate(
         assert serial(daemon) == Path(first.path).read_text().strip()
         assert daemon.cli("reload").returncode == 0
         daemon.wait_for(
-            lambda: all(
-                serial(daemon) == Path(second.path).read_text().strip() for _ in range(20)
-            ),
+            lambda: all(serial(daemon) == Path(second.path).read_text().strip() for _ in range(20)),
             "both workers serve it",
         )
         with Secured(daemon, second) as new:

@@ -223,9 +223,7 @@ class Commands:
         client.known = True
         return client.guest
 
-    def welcome(
-        self, client: Client, id_: int | None, entries: Entries
-    ) -> dict[str, Any]:
+    def welcome(self, client: Client, id_: int | None, entries: Entries) -> dict[str, Any]:
         """The answer to a hello.  Whoever only watches is told nothing of who it is."""
         guest = client.guest
         welcome: dict[str, Any] = {"type": "welcome"}
@@ -285,9 +283,7 @@ class Commands:
         for name, after in wanted.items():
             self._rooms.prepare(name, after, prepared)
 
-    def _enter(
-        self, client: Client, wanted: dict[str, str | None], replay: bool
-    ) -> Entries:
+    def _enter(self, client: Client, wanted: dict[str, str | None], replay: bool) -> Entries:
         entries: Entries = {}
         for name, after in wanted.items():
             if name in client.rooms:
@@ -456,7 +452,7 @@ class Commands:
                 self._rates.stored(draft, self.settings.for_room(draft.room).limits)
             answer(outcome)
 
-        self._hub.publish(draft, note)
+        self._rooms.publish(draft, note)
 
     def _await(
         self,

@@ -50,6 +50,7 @@ class Connection:
         "_sock",
         "clear",
         "closing",
+        "fd",
         "on_data",
         "on_drained",
         "on_gone",
@@ -77,6 +78,8 @@ class Connection:
         self.clear = True
         """Nothing waits and nothing forbids to write: ``send`` may be called at once, which spares
         the queue; what it did not take is given to ``keep``."""
+        self.fd = sock.fileno()
+        """Its descriptor; 0 where ``send`` does more than hand bytes to the kernel."""
         self.send: Callable[[bytes], int] = sock.send
         """Bytes that the kernel takes at once; raises OSError, BlockingIOError among them."""
         self.closing = ""

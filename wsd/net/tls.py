@@ -94,6 +94,7 @@ class TlsConnection(Connection):
         self._secured = False
         super().__init__(loop, flusher, self._tls, on_data, on_gone)
         self.send = self._send
+        self.fd = 0
 
     @property
     def ready(self) -> bool:

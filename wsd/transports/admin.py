@@ -18,8 +18,8 @@ from wsd import __version__, strict_json
 from wsd.chat import event as events
 from wsd.chat import wire
 from wsd.chat.event import MESSAGE, Draft, Event
+from wsd.chat.fanout import NO_LINE
 from wsd.chat.guests import NOBODY
-from wsd.chat.room import NO_LINE
 from wsd.chat.schema import Refuse, clean_text, room_name
 from wsd.metrics import M
 from wsd.names import NameProblem, guest_name

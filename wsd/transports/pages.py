@@ -158,4 +158,3 @@ def match_language(tag: str) -> str | None:
         if language.lower().partition("-")[0] == tag.partition("-")[0]:
             return language
     return None
-

@@ -48,9 +48,7 @@ def handle_plain(context: Context, client: HttpClient, request: Request) -> None
 class View:
     """The page as it will be; ``show`` asks the hub for the messages, and answers."""
 
-    def __init__(
-        self, context: Context, client: HttpClient, request: Request, room: str
-    ) -> None:
+    def __init__(self, context: Context, client: HttpClient, request: Request, room: str) -> None:
         self._context = context
         self._client = client
         self._request = request
@@ -74,9 +72,7 @@ class View:
         before = self._request.query.get("before", "")
         valid = before.isascii() and before.isdigit() and len(before) < 16 and int(before) > 0
         self._before = int(before) if valid else MAX_SEQ
-        self._context.link.read(
-            self._room, 0, self._before, MESSAGES, self._answer, messages=True
-        )
+        self._context.link.read(self._room, 0, self._before, MESSAGES, self._answer, messages=True)
 
     def _answer(self, page: Page) -> None:
         if isinstance(page, wire.Refused):
@@ -121,9 +117,7 @@ class Writer(Visitor):
 
     roams = True
 
-    def __init__(
-        self, context: Context, client: HttpClient, request: Request, room: str
-    ) -> None:
+    def __init__(self, context: Context, client: HttpClient, request: Request, room: str) -> None:
         super().__init__(context, client, request, [])
         self._room = room
         self._view = View(context, client, request, room)

@@ -33,6 +33,7 @@ RETRY_MS = (2000, 5000)
 # Some browsers and proxies hand on nothing before so much has come.
 _PADDING = b":" + b" " * 2048 + b"\n"
 
+
 class ServerSentEvents:
     """Events with their position as ``id``, and notices without."""
 

@@ -42,9 +42,7 @@ class Subscriber(ABC):
     guest: Guest
     roams = False
 
-    def __init__(
-        self, context: Context, connection: Connection, room: str, address: str
-    ) -> None:
+    def __init__(self, context: Context, connection: Connection, room: str, address: str) -> None:
         self._context = context
         self.address = address
         self.connection = connection

@@ -13,8 +13,8 @@ import msgspec
 
 from wsd.chat import event as events
 from wsd.chat.event import Event
+from wsd.chat.fanout import NO_LINE
 from wsd.chat.guests import NOBODY
-from wsd.chat.room import NO_LINE
 from wsd.chat.schema import Hello, Refuse
 from wsd.protocol.http import Headers, Request, response
 from wsd.reasons import INTERNAL, Reason

@@ -77,9 +77,7 @@ class WebSocketClient(Subscriber):
         limits = context.settings.limits
         now = context.loop.now
         self.encoding = context.encoding(self.encoding_type, deflate.bits if deflate else 0)
-        self._session = Session(
-            limits.message, limits.fragments, compression=deflate is not None
-        )
+        self._session = Session(limits.message, limits.fragments, compression=deflate is not None)
         self._begun_at = 0.0
         """Since when the end of a frame or message is missing."""
         self._pong: bytes | None = None

@@ -1,0 +1,101 @@
+"""The hot path: the same bytes to every live member of a room, with as little as can be beside it.
+
+Going through each member's ``deliver`` and each connection's queue, to the same ``send`` at the end
+of the turn, takes 1.25 times the CPU of a loop of ``send``; that takes 1.16 to 1.35 times as much
+as the same loop in C, and with a ring it is 0.79 to 0.96 times (measured with ``bench.run lone``).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from wsd.net.uring import LARGEST, Ring
+
+RING_FROM = 8
+"""Members for which a call to the ring is cheaper than a ``send`` each (measured: from 6)."""
+
+
+class Line(Protocol):
+    """What a member's bytes leave by, as far as the hot path knows it."""
+
+    clear: bool
+    """Nothing waits there: ``send`` may be called at once."""
+    fd: int
+    """Its descriptor, or 0 where ``send`` does more than hand bytes to the kernel."""
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """Raises OSError; returns how much was taken."""
+
+    def keep(self, data: bytes, sent: int) -> None:
+        """Queue what was not taken."""
+
+    def abort(self, reason: str) -> None: ...
+
+
+class NoLine:
+    """For members that are never written to past their ``deliver``."""
+
+    clear = False
+    fd = 0
+    send: Callable[[bytes], int]
+
+    def keep(self, data: bytes, sent: int) -> None: ...
+
+    def abort(self, reason: str) -> None: ...
+
+
+NO_LINE = NoLine()
+
+
+class Taker(Protocol):
+    def deliver(self, data: bytes) -> bool:
+        """Queue ``data``; False, and nothing is queued, if too much waits already."""
+
+
+T = TypeVar("T", bound=Taker)
+
+
+class Fanout(Generic[T]):
+    """``slow`` are those who did not take it, ``broken`` the lines of those who are gone."""
+
+    def __init__(self, ring: Ring | None) -> None:
+        self._ring = ring
+        self.slow: list[T] = []
+        self.broken: list[Line] = []
+
+    def send(self, members: Mapping[T, Line], data: bytes) -> None:
+        if self._ring is not None and len(members) >= RING_FROM and len(data) <= LARGEST:
+            members = self._send_together(self._ring, members, data)
+        size = len(data)
+        for member, line in members.items():
+            if not line.clear:
+                if not member.deliver(data):
+                    self.slow.append(member)
+                continue
+            try:
+                sent = line.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.broken.append(line)
+                continue
+            if sent != size:
+                line.keep(data, sent)
+
+    def _send_together(
+        self, ring: Ring, members: Mapping[T, Line], data: bytes
+    ) -> Mapping[T, Line]:
+        """Returns the members for whom that is not possible."""
+        lines = [line for line in members.values() if line.clear and line.fd]
+        for index, sent in ring.send([line.fd for line in lines], data):
+            if sent >= 0 or sent == -errno.EAGAIN:
+                lines[index].keep(data, max(sent, 0))
+            else:
+                self.broken.append(lines[index])
+        if len(lines) == len(members):
+            return {}
+        together = set(lines)
+        return {member: line for member, line in members.items() if line not in together}
