@@ -232,6 +232,10 @@ def confinement() -> str:
         found = os.stat(path)
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (uid, mode), path
     assert stat.S_IMODE(os.stat("/run/wsd/admin.sock").st_mode) == 0o600
+    # What makes large rooms cheap is not among what the unit forbids.
+    worker = pid_of("worker 0")
+    opened = [os.readlink(fd) for fd in Path(f"/proc/{worker}/fd").iterdir()]
+    assert "anon_inode:[io_uring]" in opened or "no_io_uring" in journal(), opened
     return f"user {pwd.getpwuid(uid).pw_name}"
 
 
