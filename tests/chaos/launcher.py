@@ -4,6 +4,7 @@
 checker can show that it notices.  ``{"drop": 0.05, "double": 0.05, "swap": 0.05, "cut": 0.01,
 "while": FILE}`` lets the link from the hub lose, repeat, swap or cut frames with those
 probabilities as long as the file exists.  ``{"count_reads": true}`` logs each question for events.
+``{"large_rooms": true}`` treats small rooms in half of the cases as if they were large.
 
 Children are forked, so what is patched here holds in all of them.
 """
@@ -20,7 +21,8 @@ from typing import Any
 import msgspec
 
 from wsd import cli, failpoints, logs
-from wsd.chat import wire
+from wsd.chat import fanout, wire
+from wsd.chat.room import Room
 from wsd.chat.rooms import Rooms
 from wsd.hub.link import HubLink
 from wsd.hub.log import Log
@@ -164,10 +166,24 @@ def count_reads() -> None:
     counted("_subscribe", "subscribe")
 
 
+def large_rooms() -> None:
+    """Half of the time members are sent to together, and events wait for what is on its way."""
+    spread = Rooms._spread
+
+    def spread_largely(self: Rooms, room: Room) -> None:
+        fanout.RING_FROM = random.choice((1, 1_000))
+        spread(self, room)
+        room.pass_s = random.choice((0.0, random.uniform(0.001, 0.02)))
+
+    Rooms._spread = spread_largely  # type: ignore[method-assign]
+
+
 def main() -> int:
     wanted = json.loads(os.environ.get(VARIABLE, "{}"))
     if "mutant" in wanted:
         MUTANTS[wanted["mutant"]]()
+    if wanted.get("large_rooms"):
+        large_rooms()
     if wanted.get("count_reads"):
         count_reads()
     if "while" in wanted:

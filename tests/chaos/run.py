@@ -283,7 +283,7 @@ async def _run_phase(
     rng = random.Random(f"{seed} {phase.name}")
     result = Result(phase.name)
     switch = directory / "meddling"
-    chaos = dict(phase.chaos)
+    chaos = {"large_rooms": True, **phase.chaos}
     tree = Tree(
         directory, recover_max=RECOVER_MAX, failpoint=phase.failpoint, chaos=chaos, state=state
     )
