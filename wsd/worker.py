@@ -62,7 +62,7 @@ class Worker:
         guests = Guests(tokens, loop.clock, time.time)
         link = HubLink(loop, flusher, hub_path, name, self._row)
         self._ring = Ring.open()
-        rooms = Rooms(link, guests, settings, self._row, loop, self._ring)
+        rooms = Rooms(link, guests, settings, self._row, loop.clock, loop.call_later, self._ring)
         # The rooms write to connections, and then each of those is flushed.
         loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
         commands = Commands(

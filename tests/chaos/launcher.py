@@ -102,7 +102,7 @@ MUTANTS = {
 
 def bus_faults(drop: float, double: float, cut: float, swap: float, switch: str) -> None:
     """Only news may be lost: a stream socket loses no answers, and nobody would ask again."""
-    receive, on_data = HubLink._receive, HubLink._on_data
+    receive, on_data = HubLink._receive, HubLink.on_data
     held: dict[int, Any] = {}
     news = (wire.Happened, wire.Presence, wire.Typed)
 
@@ -147,7 +147,7 @@ def bus_faults(drop: float, double: float, cut: float, swap: float, switch: str)
         on_data(self, data)
 
     HubLink._receive = meddle  # type: ignore[method-assign]
-    HubLink._on_data = meddle_bytes  # type: ignore[method-assign]
+    HubLink.on_data = meddle_bytes  # type: ignore[method-assign]
 
 
 def count_reads() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.parts import Clock
-from wsd.net.connection import Connection, Flusher, State
+from tests.support.parts import Callbacks, Clock
+from wsd.net.connection import PIECE_BYTES, Connection, Flusher, State
 from wsd.net.loop import Loop
 
 
@@ -18,9 +18,9 @@ class Counted(Connection):
 
     __slots__ = ("sends",)
 
-    def _send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self.sends = getattr(self, "sends", 0) + 1
-        return super()._send(data)
+        return super().send(data)
 
 
 class End:
@@ -35,7 +35,7 @@ class End:
         self.loop = loop
         self.data = b""
         self.gone: list[str] = []
-        self.connection = Counted(loop, flusher, ours, self.on_data, self.gone.append)
+        self.connection = Counted(loop, flusher, ours, Callbacks(self.on_data, self.gone.append))
 
     def on_data(self, data: bytes) -> None:
         self.data += data
@@ -102,7 +102,7 @@ def test_callbacks_may_be_replaced_in_mid_stream(end: End, loop: Loop) -> None:
     second: list[bytes] = []
     end.peer.send(b"first")
     loop.turn()
-    end.connection.on_data = second.append
+    end.connection.owner = Callbacks(second.append)
     end.peer.send(b"second")
     loop.turn()
     assert (end.data, second) == (b"first", [b"second"])
@@ -214,13 +214,26 @@ def test_paused_reading_while_output_is_stuck(end: End, loop: Loop) -> None:
     assert end.data == b"x"
 
 
+def test_what_waits_weighs_more_than_its_bytes(end: End, loop: Loop) -> None:
+    """10,000 small pieces take several times their bytes."""
+    connection = end.connection
+    assert connection.weight == 0
+    for _ in range(3):
+        connection.write(b"12345678")
+    assert connection.weight == 3 * (8 + PIECE_BYTES)
+    loop.turn()
+    assert connection.weight == 0
+
+
 # -- the end
 
 
 def test_close_sends_what_is_queued_though_input_is_unread(end: End, loop: Loop) -> None:
     """RELIABILITY A.5: a plain close() would reset the connection and lose most of it."""
     left, right = tcp_pair()
-    connection = Connection(loop, end.connection._flusher, left, end.on_data, end.gone.append)
+    connection = Connection(
+        loop, end.connection._flusher, left, Callbacks(end.on_data, end.gone.append)
+    )
     right.sendall(b"never read")
     connection.pause_reading()
     loop.turn()
@@ -302,7 +315,7 @@ def test_eof_with_queued_output_sends_it_first(end: End, loop: Loop) -> None:
 
 
 def test_eof_and_an_answer_written_in_the_same_turn(end: End, loop: Loop) -> None:
-    end.connection.on_data = end.connection.write  # echo
+    end.connection.owner = Callbacks(end.connection.write, end.gone.append)  # echo
     end.peer.send(b"question")
     end.peer.shutdown(socket.SHUT_WR)
     for _ in range(4):
@@ -314,7 +327,7 @@ def test_eof_and_an_answer_written_in_the_same_turn(end: End, loop: Loop) -> Non
 def test_a_reset_peer(end: End, loop: Loop, flusher: Flusher) -> None:
     left, right = tcp_pair()
     gone: list[str] = []
-    connection = Connection(loop, flusher, left, end.on_data, gone.append)
+    connection = Connection(loop, flusher, left, Callbacks(end.on_data, gone.append))
     right.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     right.close()
     loop.turn()
@@ -333,7 +346,7 @@ def test_writing_to_a_peer_that_is_gone(end: End, loop: Loop) -> None:
 
 
 def test_abort_by_the_reader_of_the_last_data(end: End, loop: Loop) -> None:
-    end.connection.on_data = lambda data: end.connection.abort("enough")
+    end.connection.owner = Callbacks(lambda data: end.connection.abort("enough"), end.gone.append)
     end.connection.write(bytes(4 << 20))
     loop.turn()
     end.peer.send(b"x")

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.support.parts import Callbacks
 from wsd.net.connection import Connection, Flusher, State
 from wsd.net.loop import Loop
 from wsd.net.preface import Preface
@@ -18,7 +19,7 @@ class End:
         self.shown: list[bytes] = []
         self.gone: list[str] = []
         self.connection = Preface(
-            loop, Flusher(), ours, self.shown.append, self.gone.append, most
+            loop, Flusher(), ours, Callbacks(self.shown.append, self.gone.append), most
         )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def test_the_next_owner_gets_the_rest(end: End, loop: Loop) -> None:
     sock = end.connection.hand_on()
     assert end.connection.state is State.CLOSED
     got: list[bytes] = []
-    Connection(loop, Flusher(), sock, got.append, end.gone.append)
+    Connection(loop, Flusher(), sock, Callbacks(got.append, end.gone.append))
     loop.turn()
     end.connection.abort("too late")  # it is nobody's to close any more
     end.peer.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import Certificate, make
-from tests.support.parts import Clock
+from tests.support.parts import Callbacks, Clock
 from wsd.certificates import read_pair
 from wsd.net.connection import Flusher, State
 from wsd.net.loop import Loop
@@ -47,7 +47,7 @@ class End:
         self.data = b""
         self.gone: list[str] = []
         self.connection = TlsConnection(
-            loop, self.flusher, ours, self.on_data, self.gone.append, context
+            loop, self.flusher, ours, Callbacks(self.on_data, self.gone.append), context
         )
         self.peer: ssl.SSLSocket | None = None
 
@@ -272,7 +272,7 @@ def test_a_peer_that_was_reset_before_the_handshake(loop: Loop, context: TlsCont
         sock, _ = server.accept()
     sock.setblocking(False)
     with pytest.raises(OSError):
-        TlsConnection(loop, Flusher(), sock, lambda data: None, lambda reason: None, context)
+        TlsConnection(loop, Flusher(), sock, Callbacks(), context)
 
 
 def test_closing_before_the_handshake_is_over(end: End) -> None:

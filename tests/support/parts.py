@@ -46,6 +46,18 @@ class Clock:
         self.now += seconds
 
 
+class Callbacks:
+    """The owner of a connection, in a test that wants to see what becomes of it."""
+
+    def __init__(
+        self,
+        on_data: Callable[[bytes], object] = lambda data: None,
+        on_gone: Callable[[str], object] = lambda reason: None,
+    ) -> None:
+        self.on_data = on_data
+        self.on_gone = on_gone
+
+
 def change(settings: Settings, **sections: Any) -> Settings:
     """``settings`` with other values: ``change(s, limits={"text": 5}, durability="full")``."""
     new = {
@@ -107,7 +119,7 @@ class Site:
     def kill_hub(self) -> None:
         """As with SIGKILL: nothing more is written, sent or said."""
         for link in list(self.hub._links.values()):
-            link.connection.on_gone = lambda reason: None
+            link.connection.owner = Callbacks()
             link.connection.abort("killed")
         self.hub_loop.close()
         self.hub.log._db.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.parts import Site, Wire
+from tests.support.parts import Callbacks, Site, Wire
 from tests.transports.test_http import Canary, statuses
 from wsd.metrics import CLOSED, M
 from wsd.transports.http import HttpClient
@@ -123,7 +123,7 @@ def test_nothing_of_what_waits_for_more_is_read_again_and_again(one: Introduced)
     one.site.settle()
     shown: list[bytes] = []
     for attendant in one.context.attendants:
-        attendant.connection.on_data = shown.append
+        attendant.connection.owner = Callbacks(shown.append)
     one.site.settle()
     assert shown == []
 

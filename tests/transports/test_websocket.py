@@ -538,3 +538,55 @@ def test_ws_29_a_client_that_takes_nothing_gets_one_pong(site: Site) -> None:
         site.settle()
     pongs += [payload for opcode, payload in ws.take() if opcode == 10]
     assert len(pongs) < sent - 490 and pongs[-1] == b"%0125d" % (sent - 1)
+
+
+# -- sessions are lent
+
+
+def half(text: str) -> tuple[bytes, bytes]:
+    """A frame in two pieces."""
+    frame = encode_masked(1, text.encode(), b"abcd")
+    return frame[:7], frame[7:]
+
+
+def test_an_idle_client_has_no_session(site: Site) -> None:
+    """Most are silent most of the time; one for each would be a fifth of their memory."""
+    clients = [site.join(name=name) for name in ("Ann", "Bob", "Cleo")]
+    attendants = list(site.workers[0].context.attendants)
+    assert [client._session for client in attendants] == [None] * 3  # type: ignore[attr-defined]
+    assert clients[0].ask(type="say", room="lobby", text="hi", cid="c", id=2)
+
+
+def test_unfinished_frames_of_two_clients_are_not_mixed(site: Site) -> None:
+    ann, bob = site.join(name="Ann"), site.join(name="Bob")
+    parts = [
+        half(json.dumps({"type": "say", "room": "lobby", "text": text, "cid": text, "id": 9}))
+        for text in ("from ann", "from bob")
+    ]
+    for i in range(2):
+        for client, part in zip((ann, bob), parts, strict=True):
+            client.ws.wire.send(part[i])
+            site.settle()
+    assert ann.events() == [(1, "from ann"), (2, "from bob")]
+
+
+def test_a_session_that_ended_is_not_lent_again(site: Site) -> None:
+    broken, other = site.join(name="Ann"), site.join(name="Bob")
+    broken.ws.wire.send(b"\xf1\x80abcd")  # reserved bits
+    site.settle()
+    assert broken.ws.close_code() == 1002
+    assert other.ask(type="say", room="lobby", text="hi", cid="c", id=2)[0]["type"] == "ok"
+
+
+def test_a_reload_holds_for_sessions_that_were_lent_before(site: Site) -> None:
+    ann = site.join(name="Ann")
+    context = site.workers[0].context
+    first, rest = half("x" * 300)
+    ann.ws.wire.send(first)  # has one from before the reload
+    site.settle()
+    context.apply(change(context.settings, limits={"message": 1000}))
+    ann.ws.wire.send(rest)
+    site.settle()
+    ann.ws.send("y" * 2000)
+    site.settle()
+    assert ann.ws.close_code() == 1009

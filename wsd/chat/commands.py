@@ -63,7 +63,7 @@ class Client(Member, Protocol):
     known: bool
     """It has said ``hello``; before, ``guest`` is not there."""
     default_room: str
-    rooms: dict[str, None]
+    rooms: list[str]
     unanswered: int
     address: str
     """What its address is counted as; "" if that is unknown."""
@@ -288,7 +288,8 @@ class Commands:
         for name, after in wanted.items():
             if name in client.rooms:
                 self._rooms.leave(name, client)
-            client.rooms[name] = None
+            else:
+                client.rooms.append(name)
             entries[name] = self._rooms.entry(name, client, after, replay)
         return entries
 
@@ -310,7 +311,7 @@ class Commands:
 
     def _leave(self, client: Client, command: Leave) -> None:
         name = self._joined(client, command.room)
-        del client.rooms[name]
+        client.rooms.remove(name)
         self._rooms.leave(name, client)
         self._ok(client, command, {"room": name})
 

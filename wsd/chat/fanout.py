@@ -8,13 +8,21 @@ as the same loop in C, and with a ring it is 0.79 to 0.96 times (measured with `
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
-
-from wsd.net.uring import LARGEST, Ring
 
 RING_FROM = 8
 """Members for which a call to the ring is cheaper than a ``send`` each (measured: from 6)."""
+
+
+class Together(Protocol):
+    """Sends to many with one call to the kernel (``wsd.net.uring.Ring``)."""
+
+    largest: int
+    """Bytes that can be sent like this."""
+
+    def send(self, fds: list[int], data: bytes) -> list[tuple[int, int]]:
+        """Returns (index, how much was taken or the negative errno) where that was not all."""
 
 
 class Line(Protocol):
@@ -25,8 +33,7 @@ class Line(Protocol):
     fd: int
     """Its descriptor, or 0 where ``send`` does more than hand bytes to the kernel."""
 
-    @property
-    def send(self) -> Callable[[bytes], int]:
+    def send(self, data: bytes) -> int:
         """Raises OSError; returns how much was taken."""
 
     def keep(self, data: bytes, sent: int) -> None:
@@ -40,7 +47,9 @@ class NoLine:
 
     clear = False
     fd = 0
-    send: Callable[[bytes], int]
+
+    def send(self, data: bytes) -> int:
+        return 0
 
     def keep(self, data: bytes, sent: int) -> None: ...
 
@@ -61,14 +70,15 @@ T = TypeVar("T", bound=Taker)
 class Fanout(Generic[T]):
     """``slow`` are those who did not take it, ``broken`` the lines of those who are gone."""
 
-    def __init__(self, ring: Ring | None) -> None:
-        self._ring = ring
+    def __init__(self, together: Together | None) -> None:
+        self._together = together
         self.slow: list[T] = []
         self.broken: list[Line] = []
 
     def send(self, members: Mapping[T, Line], data: bytes) -> None:
-        if self._ring is not None and len(members) >= RING_FROM and len(data) <= LARGEST:
-            members = self._send_together(self._ring, members, data)
+        together = self._together
+        if together is not None and len(members) >= RING_FROM and len(data) <= together.largest:
+            members = self._send_together(together, members, data)
         size = len(data)
         for member, line in members.items():
             if not line.clear:
@@ -86,16 +96,16 @@ class Fanout(Generic[T]):
                 line.keep(data, sent)
 
     def _send_together(
-        self, ring: Ring, members: Mapping[T, Line], data: bytes
+        self, together: Together, members: Mapping[T, Line], data: bytes
     ) -> Mapping[T, Line]:
         """Returns the members for whom that is not possible."""
         lines = [line for line in members.values() if line.clear and line.fd]
-        for index, sent in ring.send([line.fd for line in lines], data):
+        for index, sent in together.send([line.fd for line in lines], data):
             if sent >= 0 or sent == -errno.EAGAIN:
                 lines[index].keep(data, max(sent, 0))
             else:
                 self.broken.append(lines[index])
         if len(lines) == len(members):
             return {}
-        together = set(lines)
-        return {member: line for member, line in members.items() if line not in together}
+        served = set(lines)
+        return {member: line for member, line in members.items() if line not in served}

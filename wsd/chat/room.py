@@ -14,9 +14,8 @@ import msgspec
 
 from wsd.chat import event as events
 from wsd.chat.event import Delete, Edit, Encoding, Event, Message
-from wsd.chat.fanout import Fanout, Line
+from wsd.chat.fanout import Fanout, Line, Together
 from wsd.chat.guests import Guest
-from wsd.net.uring import Ring
 from wsd.reasons import Reason
 
 RING_SPARE = 256
@@ -206,12 +205,12 @@ class Room:
         """How far ``member`` has been told of this room."""
         return self.behind.get(member, self.head - len(self.pending))
 
-    def spread(self, ring: Ring | None = None) -> list[Member]:
+    def spread(self, together: Together | None = None) -> list[Member]:
         """Give every live member what came since the last time; returns who is too slow for it."""
         if not self.pending:
             return []
         fresh, self.pending = self.pending, []
-        fanout: Fanout[Member] = Fanout(ring)
+        fanout: Fanout[Member] = Fanout(together)
         for encoding, members in self.live.items():
             data = b"".join([event.encoded(encoding) for event in fresh])
             if data:

@@ -14,13 +14,12 @@ import msgspec
 from wsd import failpoints, logs
 from wsd.chat import wire
 from wsd.chat.event import Draft, Event, Position, parse_position
+from wsd.chat.fanout import Together
 from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.room import Member, Room
 from wsd.chat.wire import Outcome, Page
 from wsd.config import Settings
 from wsd.metrics import M, Row
-from wsd.net.loop import Loop
-from wsd.net.uring import Ring
 from wsd.reasons import RESYNC
 
 FEED_EVENTS = 100
@@ -70,15 +69,22 @@ class Rooms:
     """All rooms that have, or had a moment ago, members at this worker."""
 
     def __init__(
-        self, hub: Hub, guests: Guests, settings: Settings, row: Row, loop: Loop, ring: Ring | None
+        self,
+        hub: Hub,
+        guests: Guests,
+        settings: Settings,
+        row: Row,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
+        together: Together | None,
     ) -> None:
         self._hub = hub
         self._guests = guests
         self.settings = settings
         self._row = row
-        self._clock = loop.clock
-        self._call_later = loop.call_later
-        self._ring = ring
+        self._clock = clock
+        self._call_later = call_later
+        self._together = together
         self._rooms: dict[str, Room] = {}
         self._touched: dict[Room, None] = {}
         self._asked_now: set[Room] = set()
@@ -330,7 +336,7 @@ class Rooms:
         copies = len(room.pending) * sum(map(len, room.live.values()))
         self._row[M.COPIES] += copies
         began = self._clock()
-        slow = room.spread(self._ring)
+        slow = room.spread(self._together)
         room.pass_s = self._clock() - began
         for member in slow:
             self._row[M.LAGGED] += 1

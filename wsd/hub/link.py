@@ -103,7 +103,7 @@ class HubLink:
 
     # -- what the hub says
 
-    def _on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         connection = self._connection
         try:
             for frame in self._reader.feed(data):
@@ -160,11 +160,9 @@ class HubLink:
             self._connect_later()
             return
         self._reader = wire.Reader(wire.FromHub)
-        self._connection = Connection(
-            self._loop, self._flusher, sock, on_data=self._on_data, on_gone=self._on_gone
-        )
+        self._connection = Connection(self._loop, self._flusher, sock, self)
 
-    def _on_gone(self, reason: str) -> None:
+    def on_gone(self, reason: str) -> None:
         if self.up:
             logs.event(logs.warning, "hub_lost", reason=reason, unanswered=len(self._waiting))
         self.up = False

@@ -56,11 +56,9 @@ class Link:
         self.rooms: set[str] = set()
         self.asked: deque[wire.FromWorker] = deque()
         self._reader = wire.Reader(wire.FromWorker)
-        self.connection = Connection(
-            hub.loop, hub.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
-        )
+        self.connection = Connection(hub.loop, hub.flusher, sock, self)
 
-    def _on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         try:
             for frame in self._reader.feed(data):
                 self._hub.receive(self, frame)
@@ -68,7 +66,7 @@ class Link:
             logs.event(logs.error, "link_garbled", worker=self.worker, detail=str(error))
             self.connection.abort("garbled")
 
-    def _on_gone(self, reason: str) -> None:
+    def on_gone(self, reason: str) -> None:
         self._hub.forget(self, reason)
 
     def send(self, data: bytes) -> None:

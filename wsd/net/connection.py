@@ -1,8 +1,8 @@
 """One non-blocking stream socket: its output queue, its one flush per turn, its way to close.
 
 A connection belongs to a ``Flusher``, which sends everything that a turn wrote with one ``send``
-per connection.  What arrives goes to ``on_data``; the two callbacks are set by whoever speaks a
-protocol on it, and may be replaced when the protocol changes (HTTP to WebSocket).
+per connection.  Its ``owner`` is whoever speaks a protocol on it, and may be replaced when the
+protocol changes (HTTP to WebSocket).
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 from wsd.net.loop import READ, WRITE, Loop
 
 READ_BYTES = 64 * 1024
+PIECE_BYTES = 64
+"""Memory that each piece of queued output takes beside its bytes."""
 
 
 class State(Enum):
@@ -38,9 +41,24 @@ class Flusher:
                 connection.flush()
 
 
-class Connection:
-    """``on_data(bytes)`` gets what arrives; ``on_gone(reason)`` is called once, at the end."""
+class Owner(Protocol):
+    def on_data(self, data: bytes) -> None:
+        """Take what has arrived."""
 
+    def on_gone(self, reason: str) -> None:
+        """The connection has ended.  Called once, and nothing after it."""
+
+
+class _Nobody:
+    def on_data(self, data: bytes) -> None: ...
+
+    def on_gone(self, reason: str) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
+class Connection:
     __slots__ = (
         "_events",
         "_flusher",
@@ -51,12 +69,10 @@ class Connection:
         "clear",
         "closing",
         "fd",
-        "on_data",
         "on_drained",
-        "on_gone",
+        "owner",
         "progress_at",
         "queued",
-        "send",
         "state",
     )
 
@@ -65,13 +81,12 @@ class Connection:
         loop: Loop,
         flusher: Flusher,
         sock: socket.socket,
-        on_data: Callable[[bytes], None],
-        on_gone: Callable[[str], None],
+        owner: Owner,
     ) -> None:
         self._loop = loop
         self._flusher = flusher
         self._sock = sock
-        self._out: list[bytes | memoryview] = []
+        self._out: list[bytes | memoryview] | None = None
         self._events = READ
         self._sealed = False
         self.state = State.OPEN
@@ -80,23 +95,26 @@ class Connection:
         the queue; what it did not take is given to ``keep``."""
         self.fd = sock.fileno()
         """Its descriptor; 0 where ``send`` does more than hand bytes to the kernel."""
-        self.send: Callable[[bytes], int] = sock.send
-        """Bytes that the kernel takes at once; raises OSError, BlockingIOError among them."""
         self.closing = ""
         """The reason for which this side closes as soon as the output is sent."""
         self.queued = 0
         """Bytes of output that the kernel has not taken."""
         self.progress_at = loop.now
         """When the kernel last took output, in loop seconds, while some was waiting."""
-        self.on_data = on_data
-        self.on_gone = on_gone
+        self.owner = owner
         self.on_drained: Callable[[], None] | None = None
-        loop.add(sock, READ, self._on_ready)
+        # Itself, since it stays there: a bound method would be one more object for each connection.
+        loop.add(sock, READ, self)
 
     @property
     def ready(self) -> bool:
         """Whether what is written can leave: not before a handshake of the connection's own."""
         return True
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that the output takes which the kernel has not."""
+        return self.queued + PIECE_BYTES * len(self._out or ())
 
     @property
     def blocked(self) -> bool:
@@ -105,7 +123,8 @@ class Connection:
 
     # -- input
 
-    def _on_ready(self, mask: int) -> None:
+    def __call__(self, mask: int) -> None:
+        """The loop says that the socket is ready."""
         if mask & WRITE and self.state is not State.CLOSED:
             self._on_writable()
         if mask & READ and self.state is not State.CLOSED:
@@ -127,7 +146,7 @@ class Connection:
         if not data:
             self._on_eof()
         elif self.state is State.OPEN and not self.closing:
-            self.on_data(data)
+            self.owner.on_data(data)
 
     def _on_eof(self) -> None:
         if not self.queued:
@@ -155,6 +174,7 @@ class Connection:
             self.progress_at = self._loop.now
             self._flusher.touched.append(self)
             self.clear = False
+            self._out = []
         self._out.append(data)
         self.queued += len(data)
 
@@ -185,7 +205,7 @@ class Connection:
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             try:
-                sent = self._send(data)
+                sent = self.send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -198,7 +218,7 @@ class Connection:
                 self._out = [memoryview(data)[sent:]]
                 self._want(self._events | WRITE)
                 return
-            out.clear()
+            self._out = None
         if self._events & WRITE:
             self._want(self._events & ~WRITE)
         if self.closing:
@@ -241,13 +261,12 @@ class Connection:
             self._loop.remove(self._sock)
         self._events = 0
         self._sock.close()
-        self._out = []
+        self._out = None
         self.queued = 0
-        on_gone = self.on_gone
-        # They lead back to whoever speaks here: without them both go with their last reference,
-        # instead of waiting for the collector of cycles.
-        self.on_data, self.on_gone, self.on_drained = _ignore, _ignore, None
-        on_gone(self.closing or reason)
+        # The owner has this connection as well: without each other both go with their last
+        # reference, instead of waiting for the collector of cycles.
+        owner, self.owner, self.on_drained = self.owner, NOBODY, None
+        owner.on_gone(self.closing or reason)
 
     def _want(self, events: int) -> None:
         if events == self._events or self.state is State.CLOSED:
@@ -255,9 +274,9 @@ class Connection:
         if not events:
             self._loop.remove(self._sock)
         elif not self._events:
-            self._loop.add(self._sock, events, self._on_ready)
+            self._loop.add(self._sock, events, self)
         else:
-            self._loop.modify(self._sock, events, self._on_ready)
+            self._loop.modify(self._sock, events, self)
         self._events = events
 
     # -- what a secured connection does differently
@@ -265,12 +284,9 @@ class Connection:
     def _receive(self) -> bytes:
         return self._sock.recv(READ_BYTES)
 
-    def _send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
+        """Bytes that the kernel takes at once; raises OSError, BlockingIOError among them."""
         return self._sock.send(data)
 
     def _shutdown(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
-
-
-def _ignore(_: object) -> None:
-    """Stands for the callbacks of a connection that is gone."""

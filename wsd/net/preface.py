@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 
-from wsd.net.connection import Connection, Flusher, State
+from wsd.net.connection import Connection, Flusher, Owner, State
 from wsd.net.loop import Loop
 
 
 class Preface(Connection):
-    """``on_data`` is shown what has arrived, ``most`` bytes at a time.
+    """Its owner is shown what has arrived, ``most`` bytes at a time.
 
     It has to ``take`` what is not for the next owner of the socket, and ``hand_on`` the rest: what
     stays without an owner is shown again and again.
@@ -23,12 +22,11 @@ class Preface(Connection):
         loop: Loop,
         flusher: Flusher,
         sock: socket.socket,
-        on_data: Callable[[bytes], None],
-        on_gone: Callable[[str], None],
+        owner: Owner,
         most: int,
     ) -> None:
         self._most = most
-        super().__init__(loop, flusher, sock, on_data, on_gone)
+        super().__init__(loop, flusher, sock, owner)
 
     def _receive(self) -> bytes:
         return self._sock.recv(self._most, socket.MSG_PEEK)

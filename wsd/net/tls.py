@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from wsd import certificates
 from wsd.certificates import Pair
-from wsd.net.connection import READ_BYTES, Connection, Flusher
+from wsd.net.connection import READ_BYTES, Connection, Flusher, Owner
 from wsd.net.loop import READ, WRITE, Loop
 
 TlsContext = ssl.SSLContext
@@ -84,16 +84,14 @@ class TlsConnection(Connection):
         loop: Loop,
         flusher: Flusher,
         sock: socket.socket,
-        on_data: Callable[[bytes], None],
-        on_gone: Callable[[str], None],
+        owner: Owner,
         context: TlsContext,
     ) -> None:
         self._tls = context.wrap_socket(
             sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
         self._secured = False
-        super().__init__(loop, flusher, self._tls, on_data, on_gone)
-        self.send = self._send
+        super().__init__(loop, flusher, self._tls, owner)
         self.fd = 0
 
     @property
@@ -106,11 +104,11 @@ class TlsConnection(Connection):
         else:  # nothing can be said before the handshake, and nobody is owed an answer
             self.abort(reason)
 
-    def _on_ready(self, mask: int) -> None:
+    def __call__(self, mask: int) -> None:
         if not self._secured:
             self._handshake()
             return
-        super()._on_ready(mask)
+        super().__call__(mask)
 
     def _handshake(self) -> None:
         try:
@@ -127,7 +125,7 @@ class TlsConnection(Connection):
         self._secured = True
         # What was written meanwhile, a refusal, has waited for this.
         self._want(READ | WRITE if self.queued else READ)
-        super()._on_ready(READ)
+        super().__call__(READ)
 
     def _receive(self) -> bytes:
         """All that is there: OpenSSL may hold records that the selector knows nothing of."""
@@ -149,7 +147,7 @@ class TlsConnection(Connection):
             self.abort("truncated")
             raise BlockingIOError from None
 
-    def _send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """A record at a time: of a larger write OpenSSL tells nothing before all of it is out, and
         a slow reader would look like one that has stopped."""
         if not self._secured:

@@ -45,6 +45,8 @@ _FLAGS = socket.MSG_WAITALL | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 class Ring:
     """Raises OSError where the kernel does not have it."""
 
+    largest = LARGEST
+
     def __init__(self) -> None:
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         params = bytearray(_PARAMS.size)

@@ -85,18 +85,18 @@ class Session:
         "_fragments",
         "_inflater",
         "_max_compressed",
-        "_max_fragments",
-        "_max_message",
         "_opcode",
         "_reader",
         "_utf8",
+        "max_fragments",
+        "max_message",
     )
 
     def __init__(
         self, max_message: int, max_fragments: int, masked: bool = True, compression: bool = False
     ) -> None:
-        self._max_message = max_message
-        self._max_fragments = max_fragments
+        self.max_message = max_message
+        self.max_fragments = max_fragments
         self._max_compressed = max_message + max_message // 8 + 64 if compression else None
         reader = FrameReader if masked else UnmaskedReader
         self._reader = reader(max_message, self._max_compressed)
@@ -124,6 +124,11 @@ class Session:
     def unfinished(self) -> bool:
         """Whether a frame or a message has begun and its end is missing."""
         return self._reader.unfinished or self._opcode != _CONTINUATION
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of what has come is left, so that it may serve another client."""
+        return not (self._ended or self._closing or self.unfinished)
 
     def next_event(self) -> Event | None:
         """The next event; None when more bytes are needed, and always after the end."""
@@ -159,7 +164,7 @@ class Session:
             self._opcode = opcode
             if compressed:
                 assert self._max_compressed is not None
-                self._inflater = Inflater(self._max_message)
+                self._inflater = Inflater(self.max_message)
                 self._reader.max_payload = self._max_compressed
         size = len(payload)
         if self._inflater is not None:
@@ -181,7 +186,7 @@ class Session:
         if open_message == (opcode != _CONTINUATION):
             name = "unfinished_message" if open_message else "unexpected_continuation"
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, name)
-        if len(self._fragments) >= self._max_fragments:
+        if len(self._fragments) >= self.max_fragments:
             raise ProtocolError(CloseCode.POLICY_VIOLATION, "too_many_fragments")
 
     def _check_begun(self) -> None:
@@ -220,7 +225,7 @@ class Session:
         self._inflater = None
         self._utf8 = None
         self._checked = 0
-        self._reader.max_payload = self._max_message
+        self._reader.max_payload = self.max_message
 
     # -- control frames and the end ----------------------------------------------------------
 

@@ -62,8 +62,7 @@ class TailClient:
         self._gone = False
         _, self._group = client.take_over()
         self.connection = client.connection
-        self.connection.on_data = lambda data: None
-        self.connection.on_gone = self._on_gone
+        self.connection.owner = self
         context.enrol(self)
         self.connection.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
@@ -98,7 +97,9 @@ class TailClient:
     def close(self, reason: Reason) -> None:
         self.connection.close(reason.name)
 
-    def _on_gone(self, reason: str) -> None:
+    def on_data(self, data: bytes) -> None: ...
+
+    def on_gone(self, reason: str) -> None:
         self._gone = True
         if self._inside:
             self._context.rooms.leave(self._room, self)

@@ -96,13 +96,9 @@ class HttpClient:
         self.waiting: Waiting | None = None
         """Whoever works on an answer that takes its time."""
         if tls is None:
-            self.connection = Connection(
-                context.loop, context.flusher, sock, on_data=self._on_data, on_gone=self._on_gone
-            )
+            self.connection = Connection(context.loop, context.flusher, sock, self)
         else:
-            self.connection = TlsConnection(
-                context.loop, context.flusher, sock, self._on_data, self._on_gone, tls
-            )
+            self.connection = TlsConnection(context.loop, context.flusher, sock, self, tls)
         context.enrol(self)
         # An administrator who looks why the daemon is full must not find it full.
         if not context.opened() and router.limited:
@@ -126,7 +122,7 @@ class HttpClient:
 
     # -- input
 
-    def _on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         self._parser.feed(data)
         if self._answering:  # what is pipelined meanwhile waits in the kernel, not here
             self.connection.pause_reading()
@@ -245,7 +241,7 @@ class HttpClient:
             self._closing_at = self._context.loop.now
             self.connection.close(reason)
 
-    def _on_gone(self, reason: str) -> None:
+    def on_gone(self, reason: str) -> None:
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.abandon()

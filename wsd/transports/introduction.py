@@ -58,14 +58,12 @@ class Introduction:
         self._since = context.loop.now
         self._parser = ProxyParser()
         self._successor: Attendant | None = None
-        self._preface = Preface(
-            context.loop, context.flusher, sock, self._on_data, self._on_gone, LONGEST
-        )
+        self._preface = Preface(context.loop, context.flusher, sock, self, LONGEST)
         self.connection: Connection = self._preface
         context.enrol(self)
         context.opened()
 
-    def _on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         try:
             self._preface.take(self._parser.feed(data))
             source = self._parser.next_source()
@@ -81,7 +79,7 @@ class Introduction:
         self._context.handed_on()
         self._successor = self._serve(sock, source)
 
-    def _on_gone(self, reason: str) -> None:
+    def on_gone(self, reason: str) -> None:
         self._context.dismiss(self)
         self._context.closed(reason, "proxy")
         if reason not in ("eof", "reset", "restart"):  # or it looked whether the port is open

@@ -65,7 +65,6 @@ class StreamClient(Subscriber):
     ) -> None:  # fmt: skip
         _, address = http.take_over()
         super().__init__(context, http.connection, room, address)
-        self.connection.on_data = lambda data: None
         self.encoding = encoding
         self._headers = headers
         self._started = False
@@ -104,6 +103,8 @@ class StreamClient(Subscriber):
             self._context.rooms.admit(name, self, entry)
 
     # -- nothing comes in
+
+    def on_data(self, data: bytes) -> None: ...
 
     def reply(self, value: dict[str, Any]) -> None: ...
 

@@ -50,10 +50,10 @@ class Subscriber(ABC):
         self.opened_at = context.loop.now
         self.known = False
         self.gone = False
-        self.rooms: dict[str, None] = {}
+        self.rooms: list[str] = []
         self.unanswered = 0
         self.refused: tuple[str, float] | None = None
-        connection.on_gone = self._on_gone
+        connection.owner = self
         context.enrol(self)
 
     @property
@@ -71,7 +71,9 @@ class Subscriber(ABC):
         connection = self.connection
         if self.deaf:
             return True
-        if connection.queued > self._context.settings.limits.queue:
+        # With what is to be added: after a delay a turn may bring a hundred events.  The other half
+        # is for answers, which cannot be read from the log later.
+        if connection.weight + len(data) > self._context.settings.limits.queue // 2:
             return False
         connection.write(data)
         return True
@@ -111,13 +113,16 @@ class Subscriber(ABC):
     @abstractmethod
     def release(self) -> None: ...
 
+    @abstractmethod
+    def on_data(self, data: bytes) -> None: ...
+
     # -- the end
 
     @abstractmethod
     def close(self, reason: Reason) -> None:
         """Say why, and close."""
 
-    def _on_gone(self, reason: str) -> None:
+    def on_gone(self, reason: str) -> None:
         self.gone = True
         context = self._context
         context.dismiss(self)

@@ -28,6 +28,8 @@ from wsd.transports.compression import Framing
 from wsd.transports.context import Context
 from wsd.transports.subscriber import Subscriber
 
+SPARE_SESSIONS = 16
+
 
 class Frames:
     """The encoding of one dialect, for all its clients that agreed on the same window."""
@@ -37,6 +39,25 @@ class Frames:
     def __init__(self, context: Context, bits: int) -> None:
         self.context = context
         self.frame = Framing(context.row, bits).frame
+        self._compression = bits != 0
+        self._sessions: list[Session] = []
+        """Those that no client needs at the moment."""
+
+    def lend(self) -> Session:
+        """A session, for as long as a client has said something that is not done with.
+
+        Most members are silent most of the time: each with one of its own would need 0.4 KiB more.
+        """
+        limits = self.context.settings.limits
+        while self._sessions:
+            session = self._sessions.pop()
+            if session.max_message == limits.message and session.max_fragments == limits.fragments:
+                return session  # the others are from before a reload
+        return Session(limits.message, limits.fragments, compression=self._compression)
+
+    def take_back(self, session: Session) -> None:
+        if len(self._sessions) < SPARE_SESSIONS:
+            self._sessions.append(session)
 
     def event(self, event: Event) -> bytes:
         return b""
@@ -59,6 +80,7 @@ class WebSocketClient(Subscriber):
         "_pinged_at",
         "_pong",
         "_processing",
+        "_quiet_until",
         "_reason",
         "_session",
         "_waiting_for_reader",
@@ -74,10 +96,10 @@ class WebSocketClient(Subscriber):
         deflate: Deflate | None,
     ) -> None:  # fmt: skip
         super().__init__(context, connection, room, address)
-        limits = context.settings.limits
         now = context.loop.now
         self.encoding = context.encoding(self.encoding_type, deflate.bits if deflate else 0)
-        self._session = Session(limits.message, limits.fragments, compression=deflate is not None)
+        self._session: Session | None = None
+        """Takes what arrives; None while nothing of that is left."""
         self._begun_at = 0.0
         """Since when the end of a frame or message is missing."""
         self._pong: bytes | None = None
@@ -92,16 +114,17 @@ class WebSocketClient(Subscriber):
         """Why this side began to close, before the other side had its say."""
         self._heard_at = now
         self._pinged_at = 0.0
+        self._quiet_until = 0.0
+        """Until then nothing comes to be due, unless output waits."""
         # Spread over the whole interval, or everybody who came at once is pinged at once.
         self._ping_due = now + context.settings.ping.every * random.uniform(0.5, 1.0)
-        connection.on_data = self._on_data
 
     def start(self, handshake: bytes, early: bytes) -> None:
         """Begin: ``handshake`` is our answer to theirs, ``early`` came behind that."""
         self._handshake = handshake
         self.on_open()
         if early:
-            self._on_data(early)
+            self.on_data(early)
 
     transport = "websocket"
 
@@ -132,9 +155,12 @@ class WebSocketClient(Subscriber):
 
     # -- input
 
-    def _on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         self._heard_at = self._context.loop.now
-        self._session.receive(data)
+        session = self._session
+        if session is None:
+            session = self._session = self.encoding.lend()
+        session.receive(data)
         if self._held:  # one read more than was asked for, and then TCP slows the client down
             self.connection.pause_reading()
         else:
@@ -142,12 +168,13 @@ class WebSocketClient(Subscriber):
 
     def _process(self) -> None:
         """Handle what has arrived, one event after the other, unless the client is held."""
-        if self._processing:
+        session = self._session
+        if self._processing or session is None:
             return
         self._processing = True
         try:
             while not self._held and not self.gone:
-                event = self._session.next_event()
+                event = session.next_event()
                 if event is None:
                     break
                 self._handle(event)
@@ -159,10 +186,14 @@ class WebSocketClient(Subscriber):
             self.close(INTERNAL)
         finally:
             self._processing = False
-        if not self._session.unfinished:
+        if not session.unfinished:
             self._begun_at = 0.0
+            if session.idle:
+                self.encoding.take_back(session)
+                self._session = None
         elif not self._begun_at:
             self._begun_at = self._context.loop.now
+            self._quiet_until = 0.0
 
     def _handle(self, event: Any) -> None:
         kind = type(event)
@@ -234,10 +265,13 @@ class WebSocketClient(Subscriber):
         if self._closing_at or self.gone:
             return
         self._closing_at = self._context.loop.now
+        self._quiet_until = 0.0
         if self._handshake:  # nothing has been accepted that could be closed with a frame
             self.connection.abort(reason.name)
             return
         self.connection.seal()
+        if self._session is None:
+            self._session = self.encoding.lend()
         self._session.closing()
         self.connection.write(frames.encode_close(reason.code, reason.name))
         self._reason = reason.name
@@ -247,15 +281,18 @@ class WebSocketClient(Subscriber):
         if reply:
             self.connection.write(reply)
         self._closing_at = self._closing_at or self._context.loop.now
+        self._quiet_until = 0.0
         self.connection.close(reason)
 
-    def _on_gone(self, reason: str) -> None:
-        super()._on_gone(self._reason or reason)
+    def on_gone(self, reason: str) -> None:
+        super().on_gone(self._reason or reason)
 
     # -- time
 
     def sweep(self, now: float) -> None:
         connection = self.connection
+        if now < self._quiet_until and not connection.queued:
+            return
         settings = self._context.settings
         if self._closing_at:
             if now - self._closing_at > settings.timeouts.close:
@@ -280,6 +317,8 @@ class WebSocketClient(Subscriber):
             self._pinged_at = now
             self._ping_due = now + settings.ping.every
             connection.write(self.ping())
+        elif self.known and not self._begun_at:
+            self._quiet_until = self._ping_due
 
     def _has_excuse(self) -> bool:
         """A pong that did not come says nothing while this side does not read, or while the ping
