@@ -335,3 +335,32 @@ def test_sl_11_whether_something_is_unfinished(data: bytes, unfinished: bool) ->
         session = Session(MAX, FRAGMENTS)
         events(session, pieces)
         assert session.unfinished is unfinished
+
+
+@pytest.mark.parametrize(
+    ("data", "idle"),
+    [
+        (b"", True),
+        (text(b"whole"), True),
+        (text(b"a", False) + more(b"b"), True),
+        (ping(b"x"), True),
+        (text(b"whole")[:4], False),
+        (text(b"a", False), False),
+        (text(b"whole") + text(b"next")[:1], False),
+        (b"\xf1\x80abcd", False),  # it ended
+    ],
+)
+def test_whether_it_may_serve_another_client(data: bytes, idle: bool) -> None:
+    session = Session(MAX, FRAGMENTS)
+    events(session, [data])
+    assert session.idle is idle
+    session.closing()
+    assert not session.idle
+
+
+def test_it_is_not_idle_while_something_waits_to_be_taken() -> None:
+    session = Session(MAX, FRAGMENTS)
+    session.receive(text(b"one") + text(b"two"))
+    for idle in (False, False, True):
+        assert session.idle is idle
+        session.next_event()
