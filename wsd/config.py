@@ -247,8 +247,8 @@ class Limits(msgspec.Struct, frozen=True):
         int,
         Key(
             Size(KIB, 1024 * MIB),
-            "Output waiting for one connection; a reader slower than that is served from the"
-            " history.",
+            "Output waiting for one connection. What happens in rooms may take half of it; a"
+            " reader slower than that is served from the history.",
         ),
     ] = MIB
     rooms_per_connection: Annotated[
