@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -68,8 +69,11 @@ def test_without_script_the_page_links_to_the_plain_one(make_daemon, site, windo
     ann.find_element(By.CSS_SELECTOR, "a[href]").click()
     ann.find_element(By.ID, "message").send_keys("without script")
     ann.find_element(By.CSS_SELECTOR, "input[type=submit]").click()
-    found = [each.text for each in ann.find_elements(By.CSS_SELECTOR, "li span")]
-    assert found == ["without script"]
+    # Without script nothing else on the page can be asked whether the next one is there.
+    WebDriverWait(ann, 10, ignored_exceptions=[StaleElementReferenceException]).until(
+        lambda _: [each.text for each in ann.find_elements(By.CSS_SELECTOR, "li span")]
+        == ["without script"]
+    )
 
 
 def test_the_style_sheet_to_copy(make_daemon, site, window):
