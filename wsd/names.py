@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 GUEST_LENGTH = (2, 24)
 ROOM_BOUNDS = "1 to 64 letters, digits, or _ . ~ -"
@@ -26,8 +27,13 @@ class NameProblem(ValueError):
 
 
 def room_name(raw: str) -> str:
-    """``raw`` in NFC.  Raises NameProblem."""
-    name = unicodedata.normalize("NFC", raw[:200])
+    """``raw`` in NFC, one object for all who ask for the same.  Raises NameProblem."""
+    return _room_name(raw[:200])
+
+
+@lru_cache(maxsize=4096)
+def _room_name(raw: str) -> str:
+    name = unicodedata.normalize("NFC", raw)
     if name.isascii():
         good = _ROOM.fullmatch(name) is not None and name not in (".", "..")
     else:
