@@ -16,7 +16,7 @@ from wsd.chat import wire
 from wsd.chat.event import Draft
 from wsd.chat.wire import Outcome, Page
 from wsd.metrics import M, Row
-from wsd.net.connection import Connection, Flusher
+from wsd.net.connection import Flusher, LinkConnection
 from wsd.net.loop import Loop
 
 BACKOFF_S = (0.02, 1.0)
@@ -44,7 +44,7 @@ class HubLink:
         self._worker = worker
         self._row = row
         self._receiver: Receiver | None = None
-        self._connection: Connection | None = None
+        self._connection: LinkConnection | None = None
         self._reader = wire.Reader(wire.FromHub)
         self._backoff_s = BACKOFF_S[0]
         self._n = 0
@@ -160,7 +160,7 @@ class HubLink:
             self._connect_later()
             return
         self._reader = wire.Reader(wire.FromHub)
-        self._connection = Connection(self._loop, self._flusher, sock, self)
+        self._connection = LinkConnection(self._loop, self._flusher, sock, self)
 
     def on_gone(self, reason: str) -> None:
         if self.up:

@@ -23,7 +23,7 @@ from wsd.config import Settings
 from wsd.hub.log import SUSPECT, Log, Refusal, Stored, is_corrupt, is_failed_sync
 from wsd.hub.presence import NAMES_UP_TO, TELL_S, Presence
 from wsd.metrics import M, Row
-from wsd.net.connection import Connection, Flusher
+from wsd.net.connection import Flusher, LinkConnection
 from wsd.net.listener import Acceptor
 from wsd.net.loop import Loop
 
@@ -56,7 +56,7 @@ class Link:
         self.rooms: set[str] = set()
         self.asked: deque[wire.FromWorker] = deque()
         self._reader = wire.Reader(wire.FromWorker)
-        self.connection = Connection(hub.loop, hub.flusher, sock, self)
+        self.connection = LinkConnection(hub.loop, hub.flusher, sock, self)
 
     def on_data(self, data: bytes) -> None:
         try:
