@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from functools import lru_cache
 from hashlib import blake2b
 
 COLUMNS = 1 << 16
@@ -24,6 +25,7 @@ class Tally:
 
     def __init__(self, slots: int) -> None:
         self._secret = os.urandom(16)
+        self._cells = lru_cache(maxsize=4096)(self._find_cells)
         # Behind the parts, how many of them are in use: the master alone writes that.  Parts that
         # nobody has used are never looked at, and so take no memory.
         self._memory = mmap.mmap(-1, slots * _PART_BYTES + mmap.PAGESIZE)
@@ -59,7 +61,7 @@ class Tally:
         for cell in self._cells(address):
             own[cell] -= 1
 
-    def _cells(self, address: str) -> tuple[int, int]:
+    def _find_cells(self, address: str) -> tuple[int, int]:
         digest = blake2b(address.encode(), digest_size=4, key=self._secret).digest()
         number = int.from_bytes(digest, "little")
         return number % COLUMNS, COLUMNS + number // COLUMNS

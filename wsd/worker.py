@@ -187,7 +187,7 @@ class Worker:
     def apply(self, settings: Settings) -> None:
         if settings.listen != self.context.settings.listen:
             self._use_certificates(settings)
-        self.context.guests.tokens.secret = load_secret(secret_path(settings))
+        self.context.guests.tokens.sign_with(load_secret(secret_path(settings)))
         self.context.apply(settings)
 
     def close(self) -> int:

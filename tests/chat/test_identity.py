@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from wsd.chat.identity import (
     Tokens,
     friendly_name,
     load_secret,
-    new_uid,
+    new_uids,
 )
 from wsd.names import guest_name
 
@@ -30,7 +33,7 @@ def tokens() -> Tokens:
 
 def test_names_and_uids_that_are_given() -> None:
     assert all(guest_name(friendly_name()) for _ in range(200))
-    uids = {new_uid() for _ in range(500)}
+    uids = set(islice(new_uids(), 500))
     assert len(uids) == 500
     assert all(uid[0] == "g" and uid.isalnum() and uid.isascii() for uid in uids)
 
@@ -44,6 +47,14 @@ def test_a_token_says_who(tokens: Tokens) -> None:
     assert claims is not None
     assert (claims.uid, claims.name, claims.time) == ("gabc", "Änn 张", int(NOW))
     assert token.isascii() and "=" not in token and "+" not in token and "/" not in token
+
+
+@pytest.mark.parametrize("size", [32, 64, 65, 200])
+def test_the_tag_is_an_hmac_of_rfc_2104(size: int) -> None:
+    secret = os.urandom(size)
+    token = Tokens(secret, 3600.0).make("gabc", "Ann", NOW)
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    assert raw[-16:] == hmac.digest(secret, raw[:-16], hashlib.sha256)[:16]
 
 
 def test_au_04_every_bit_counts(tokens: Tokens) -> None:

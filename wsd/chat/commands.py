@@ -87,9 +87,10 @@ def _short(number: float) -> float:
 
 
 def _entry_fields(entry: Entry) -> dict[str, Any]:
-    fields = entry._asdict()
-    del fields["start"]
-    return fields
+    return {
+        "position": entry.position, "follows": entry.follows, "recovered": entry.recovered,
+        "online": entry.online, "modes": entry.modes,
+    }  # fmt: skip
 
 
 class Commands:
@@ -255,12 +256,11 @@ class Commands:
         self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]
     ) -> None:
         """Hold the client until all rooms can be entered, then enter them in one step."""
+        if all(self._rooms.at_hand(name, after) for name, after in wanted.items()):
+            self._carefully(client, done)  # as nearly always: others are in the room
+            return
         client.hold()
-        if wanted:
-            self._go_on_preparing(client, wanted, done)
-        else:
-            self._carefully(client, done)
-            client.release()
+        self._go_on_preparing(client, wanted, done)
 
     def _go_on_preparing(
         self, client: Client, wanted: dict[str, str | None], done: Callable[[], None]

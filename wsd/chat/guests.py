@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsd.chat.identity import Claims, Tokens, friendly_name, new_uid
+from wsd.chat.identity import Claims, Tokens, friendly_name, new_uids
 
 KEEP_S = 300.0
 """How long a guest that was renamed is remembered without a connection: one that comes back with a
@@ -44,12 +44,13 @@ class Guests:
         self.tokens = tokens
         self._clock = clock
         self._wall = wall
+        self._uids = new_uids()
         self._by_uid: dict[str, Guest] = {}
 
     def arrive(self, token: str, name: str | None) -> Guest:
         """The guest that ``token`` speaks of, or a new one; ``name`` is clean or None."""
         claims = self.claims(token)
-        uid = claims.uid if claims else new_uid()
+        uid = claims.uid if claims else next(self._uids)
         guest = self._by_uid.get(uid)
         if guest is None:
             first = claims.name if claims else name or friendly_name()
@@ -67,7 +68,7 @@ class Guests:
 
     def stranger(self) -> str:
         """The token of a new guest, of whom nothing is kept."""
-        return self.tokens.make(new_uid(), friendly_name(), self._wall())
+        return self.tokens.make(next(self._uids), friendly_name(), self._wall())
 
     def recognise(self, token: str) -> Guest | None:
         """The guest that ``token`` speaks of, if it is a genuine one; as ``arrive`` does it."""

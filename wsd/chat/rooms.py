@@ -133,11 +133,24 @@ class Rooms:
                 self._subscribe(room)
             room.waiting.append((room.asked, lambda: self.prepare(name, after, done, True)))
             return
-        start, _ = self._start(room, after)
-        if start + 1 >= room.first or room.first <= room.oldest:
+        if self._reaches(room, after):
             done()
         else:
-            self._reach_back(room, start, done)
+            self._reach_back(room, self._start(room, after)[0], done)
+
+    def at_hand(self, name: str, after: str | None) -> bool:
+        """Whether the room can be entered from ``after`` without being prepared."""
+        room = self._rooms.get(name)
+        return (
+            room is not None
+            and room.ready
+            and not self._is_ahead(room, after)
+            and self._reaches(room, after)
+        )
+
+    def _reaches(self, room: Room, after: str | None) -> bool:
+        """Whether the ring has all that follows ``after``, or all that there is."""
+        return room.first <= room.oldest or self._start(room, after)[0] + 1 >= room.first
 
     def _is_ahead(self, room: Room, after: str | None) -> bool:
         position = parse_position(after) if after is not None else None

@@ -58,6 +58,9 @@ def _listen(family: int, address: tuple[Any, ...], count: int) -> list[socket.so
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             _only_v6(listener, family)
+            # Without it Nagle's algorithm holds back small answers for up to 40 ms; what is
+            # accepted has it from here.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
             listener.setblocking(False)
@@ -197,8 +200,5 @@ class Acceptor:
                     return False
                 continue  # ECONNABORTED and the like: that peer is gone, the next one may not be
             sock.setblocking(False)
-            if self._tcp:
-                # Without it Nagle's algorithm holds back small answers for up to 40 ms.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._on_accept(sock, address[0] if self._tcp else "")
         return True

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Literal, NamedTuple, TypeAlias
 
 from wsd.protocol.chunked import ChunkedBody
 from wsd.protocol.lines import FIELD_LINE, FIELD_VALUE, TOKEN, LineBuffer
 from wsd.protocol.refusal import HttpError
-from wsd.protocol.target import decode_path, is_host, parse_query, split_target
+from wsd.protocol.target import is_host, parse_target
 
 __all__ = [
     "CONTINUE",
@@ -88,7 +89,7 @@ class Request:
         method: str,
         target: str,
         path: str,
-        query: dict[str, str],
+        query: Mapping[str, str],
         minor: int,
         headers: dict[str, str],
         body: bytes = b"",
@@ -110,16 +111,17 @@ class Request:
         """The value of the header with this lower-case name."""
         return self.headers.get(name, default)
 
-    def tokens(self, name: str) -> list[str]:
+    def tokens(self, name: str) -> Sequence[str]:
         """The comma-separated elements of a header, in lower case, empty ones left out."""
         value = self.headers.get(name)
-        return _split_list(value) if value else []
+        return _split_list(value) if value else ()
 
 
-def _split_list(value: str) -> list[str]:
+@lru_cache(maxsize=256)  # browsers say the same again and again
+def _split_list(value: str) -> tuple[str, ...]:
     # Only SP and HT are space in HTTP; str.strip() alone would also take \x85 and \xa0.
     stripped = (element.strip(" \t") for element in value.lower().split(","))
-    return [element for element in stripped if element]
+    return tuple([element for element in stripped if element])
 
 
 class RequestParser:
@@ -302,14 +304,13 @@ class RequestParser:
         headers = _collect(fields)
         if minor and "host" not in headers:
             raise HttpError(400, "missing_host", "HTTP/1.1 needs a Host header.")
-        authority, raw_path, raw_query = split_target(method, target)
+        authority, path, query = parse_target(method, target)
         # RFC 9112, 3.2.2 lets the absolute target win over Host. A client has no reason to send
         # two different ones, so a difference is refused.
         if authority and headers.setdefault("host", authority).lower() != authority.lower():
             raise HttpError(400, "host_mismatch", "Host is not the host of the target.")
         if "host" in headers and not is_host(headers["host"]):
             raise HttpError(400, "bad_host", "The Host header is not a host.")
-        path, query = decode_path(raw_path), parse_query(raw_query)
         self._start_body(minor, headers)
         keep_alive = _keeps_alive(minor, headers.get("connection"))
         return Request(method, target, path, query, minor, headers, b"", keep_alive)

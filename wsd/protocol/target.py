@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from wsd.protocol.refusal import HttpError
@@ -21,6 +25,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TRICK_ESCAPE = re.compile(r"%(?:2[Ff]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
 
 
+@lru_cache(maxsize=256)
 def is_host(text: str) -> bool:
     """Whether `text` is a host name, an IPv4 address or [IPv6], with or without a port."""
     match = _HOST.fullmatch(text)
@@ -38,12 +43,24 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def split_target(method: str, target: str) -> tuple[str, str, str]:
-    """(authority, path, query) of a request target, the last two still percent-encoded.
+class Target(NamedTuple):
+    """The authority is "" unless the target is in absolute-form, which a server must accept (RFC
+    9112, 3.2.2)."""
 
-    The authority is "" unless the target is in absolute-form, which a server must accept (RFC
-    9112, 3.2.2). `*` is a path for OPTIONS only (3.2.4). Raises HttpError 400.
-    """
+    authority: str
+    path: str  # percent-decoded, never normalised
+    query: Mapping[str, str]
+
+
+@lru_cache(maxsize=256)  # nearly all requests are for the same few
+def parse_target(method: str, target: str) -> Target:
+    """What a request target says. `*` is a path for OPTIONS only (3.2.4). Raises HttpError 400."""
+    authority, path, query = _split(method, target)
+    return Target(authority, decode_path(path), MappingProxyType(parse_query(query)))
+
+
+def _split(method: str, target: str) -> tuple[str, str, str]:
+    """(authority, path, query), the last two still percent-encoded."""
     if _NEVER_RAW.search(target):
         raise HttpError(400, "bad_target", "The target holds a character that must be encoded.")
     authority = ""

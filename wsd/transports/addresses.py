@@ -27,9 +27,11 @@ class Proxies:
     def __init__(self, texts: Sequence[str]) -> None:
         self._unix = "unix" in texts
         self._networks = [ipaddress.ip_network(text) for text in texts if text != "unix"]
+        self.trust = lru_cache(maxsize=4096)(self._trust)
+        """Whether a peer is believed: an address, "" for the other end of a Unix socket, or
+        ``UNKNOWN``."""
 
-    def trust(self, peer: str) -> bool:
-        """``peer`` is an address, "" for the other end of a Unix socket, or ``UNKNOWN``."""
+    def _trust(self, peer: str) -> bool:
         if not peer:
             return self._unix
         address = plain_address(peer)
