@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.parts import Callbacks, Clock
-from wsd.net.connection import PIECE_BYTES, Connection, Flusher, State
+from wsd.net.connection import PIECE_BYTES, READ_BYTES, Connection, Flusher, LinkConnection, State
 from wsd.net.loop import Loop
 
 
@@ -431,3 +431,20 @@ def test_nothing_follows_the_last_word(loop, flusher, last):
     flusher.flush()
     assert not connection.clear
     assert end.drain() == (b"bye" if last == "seal" else b"")
+
+
+# -- between processes of one daemon
+
+
+def test_what_a_turn_of_the_other_process_brought_comes_in_one(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    got: list[bytes] = []
+    connection = LinkConnection(loop, Flusher(), ours, Callbacks(got.append))
+    sent = [random.randbytes(2 * READ_BYTES), b"and no more than that"]
+    for each in sent:
+        theirs.sendall(each)
+        loop.turn()
+    assert got == sent
+    connection.abort("done")
+    theirs.close()
