@@ -1,9 +1,9 @@
 """How far the log had come, written beside it: shows when the log has lost its newest part.
 
 A write-ahead log that was cut off, or a backup that was put back, opens without complaint and gives
-numbers again that clients have seen on other events.  So after each commit its count is written
-to a small mapped file of its own.  That costs nothing and survives every death of a process; a
-log that knows fewer commits than this file is not the log that clients know.
+numbers again that clients have seen on other events.  So after each commit the number of events
+that there ever were is written to a small mapped file of its own.  That costs nothing and survives
+every death of a process; a log that knows of fewer than this file is not the log that clients know.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class HighWater:
             os.close(fd)
 
     def read(self) -> tuple[str, int]:
-        """(epoch, commits); ("", 0) in a new file."""
+        """(epoch, events); ("", 0) in a new file."""
         epoch, count = _FORM.unpack_from(self._map)
         return epoch.rstrip(b"\0").decode("ascii", "replace"), count
 

@@ -118,7 +118,8 @@ class Log:
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_S)
             self._prepare(durability)
             self._mark_life(durability)
-            self._commits = int(self._meta("commits") or 0)
+            # Each event raises one head by one, and no head ever falls.
+            (self._events,) = self._db.execute("SELECT COALESCE(SUM(head), 0) FROM rooms").fetchone()
             if not memory:
                 self._compare(HighWater(os.path.join(directory, "wsd.high")))
         except BaseException as error:
@@ -158,15 +159,15 @@ class Log:
     def _compare(self, high_water: HighWater) -> None:
         """Begin a new epoch if this is not the log that clients know."""
         self._high_water = high_water
-        epoch, commits = high_water.read()
-        if epoch != self._meta("epoch") or commits > self._commits:
-            if epoch or self._commits:  # not simply new
+        epoch, events = high_water.read()
+        if epoch != self._meta("epoch") or events > self._events:
+            if epoch or self._events:  # not simply new
                 logs.event(
-                    logs.error, "log_replaced", known=f"{epoch}.{commits}",
-                    found=f"{self._meta('epoch')}.{self._commits}",
+                    logs.error, "log_replaced", known=f"{epoch}.{events}",
+                    found=f"{self._meta('epoch')}.{self._events}",
                 )  # fmt: skip
                 self._put("epoch", _new_epoch())
-            high_water.write(self._meta("epoch"), self._commits)
+            high_water.write(self._meta("epoch"), self._events)
 
     def check(self) -> None:
         """Read the whole file.  Raises Corrupt."""
@@ -244,8 +245,6 @@ class Log:
                     "UPDATE rooms SET head = ?, time = ? WHERE id = ?",
                     (room.head, room.time, room.id),
                 )
-            if touched:
-                self._put("commits", str(self._commits + 1))
             failpoints.hit("hub.before_commit")
             self._db.execute("COMMIT")
         except BaseException:
@@ -254,10 +253,9 @@ class Log:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        if touched:
-            self._commits += 1
-            if self._high_water is not None:
-                self._high_water.write(self.epoch, self._commits)
+        self._events += sum(type(each) is Stored and each.row is not None for each in results)
+        if touched and self._high_water is not None:
+            self._high_water.write(self.epoch, self._events)
         return results
 
     def _append_one(self, draft: Draft, touched: set[str]) -> Stored | Refusal:
