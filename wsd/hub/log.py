@@ -119,7 +119,8 @@ class Log:
             self._prepare(durability)
             self._mark_life(durability)
             # Each event raises one head by one, and no head ever falls.
-            (self._events,) = self._db.execute("SELECT COALESCE(SUM(head), 0) FROM rooms").fetchone()
+            heads = self._db.execute("SELECT COALESCE(SUM(head), 0) FROM rooms")
+            (self._events,) = heads.fetchone()
             if not memory:
                 self._compare(HighWater(os.path.join(directory, "wsd.high")))
         except BaseException as error:
