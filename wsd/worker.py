@@ -57,11 +57,11 @@ class Worker:
         """For each place in ``listen``; a reload may replace them at any time."""
         self._leaving: list[Attendant] = []
         self._on_done: Callable[[], None] = loop.stop
-        flusher = Flusher()
+        self._ring = Ring.open()
+        flusher = Flusher(self._ring)
         tokens = Tokens(load_secret(secret_path(settings)), settings.identity.guest_token_life)
         guests = Guests(tokens, loop.clock, time.time)
         link = HubLink(loop, flusher, hub_path, name, self._row)
-        self._ring = Ring.open()
         rooms = Rooms(link, guests, settings, self._row, loop.clock, loop.call_later, self._ring)
         # The rooms write to connections, and then each of those is flushed.
         loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]

@@ -71,8 +71,10 @@ def test_without_script_the_page_links_to_the_plain_one(make_daemon, site, windo
     ann.find_element(By.CSS_SELECTOR, "input[type=submit]").click()
     # Without script nothing else on the page can be asked whether the next one is there.
     WebDriverWait(ann, 10, ignored_exceptions=[StaleElementReferenceException]).until(
-        lambda _: [each.text for each in ann.find_elements(By.CSS_SELECTOR, "li span")]
-        == ["without script"]
+        lambda _: (
+            [each.text for each in ann.find_elements(By.CSS_SELECTOR, "li span")]
+            == ["without script"]
+        )
     )
 
 

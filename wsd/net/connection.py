@@ -7,15 +7,19 @@ protocol changes (HTTP to WebSocket).
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 from wsd.net.loop import READ, WRITE, Loop
+from wsd.net.uring import Ring
 
 READ_BYTES = 64 * 1024
 LINK_READ_BYTES = 512 * 1024
+RING_FROM = 8
+"""Connections for which a call to the ring is cheaper than a ``send`` each."""
 PIECE_BYTES = 64
 """Memory that each piece of queued output takes beside its bytes."""
 
@@ -29,17 +33,37 @@ class State(Enum):
 
 
 class Flusher:
-    """The connections that were written to in this turn."""
+    """The connections that were written to in this turn.
 
-    def __init__(self) -> None:
+    With a ``ring``, those that have the same to send get it by one call to the kernel: pings, and
+    who came and went.
+    """
+
+    def __init__(self, ring: Ring | None = None) -> None:
         self.touched: list[Connection] = []
+        self._ring = ring
 
     def flush(self) -> None:
         """Must be the last in ``Loop.at_turn_end``, behind whatever writes there."""
         while self.touched:  # a flush may close a connection, and that may write to another
             touched, self.touched = self.touched, []
+            if self._ring is not None and len(touched) >= RING_FROM:
+                self._flush_alike(self._ring, touched)
             for connection in touched:
                 connection.flush()
+
+    def _flush_alike(self, ring: Ring, touched: list[Connection]) -> None:
+        alike: dict[bytes, list[Connection]] = {}
+        for connection in touched:
+            data = connection.plain_output
+            if data is not None and len(data) <= ring.largest:
+                alike.setdefault(data, []).append(connection)
+        for data, connections in alike.items():
+            if len(connections) >= RING_FROM:
+                size = len(data)
+                unsent = dict(ring.send([each.fd for each in connections], data))
+                for index, connection in enumerate(connections):
+                    connection.on_sent(data, unsent.get(index, size))
 
 
 class Owner(Protocol):
@@ -201,25 +225,46 @@ class Connection:
             return
         self._send_queued()
 
+    @property
+    def plain_output(self) -> bytes | None:
+        """What is queued, where nothing but ``send`` has to be done with it."""
+        out = self._out
+        if self.state is State.OPEN and self.fd and out and len(out) == 1:
+            data = out[0]
+            return data if type(data) is bytes else None  # the kernel has refused the rest of it
+        return None
+
     def _send_queued(self) -> None:
         out = self._out
-        if out:
-            data = out[0] if len(out) == 1 else b"".join(out)
-            try:
-                sent = self.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self.abort("reset")
-                return
-            if sent:
-                self.progress_at = self._loop.now
-                self.queued -= sent
-            if sent < len(data):
-                self._out = [memoryview(data)[sent:]]
-                self._want(self._events | WRITE)
-                return
-            self._out = None
+        if not out:
+            self._on_all_sent()
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        try:
+            sent = self.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            sent = -(error.errno or errno.EIO)
+        self.on_sent(data, sent)
+
+    def on_sent(self, data: bytes | memoryview, sent: int) -> None:
+        """Of ``data``, which is all that was queued, the kernel took ``sent`` bytes; or that is the
+        negative errno."""
+        if sent < 0 and sent != -errno.EAGAIN:
+            self.abort("reset")
+            return
+        if sent > 0:
+            self.progress_at = self._loop.now
+            self.queued -= sent
+        if sent < len(data):
+            self._out = [memoryview(data)[max(sent, 0) :]]
+            self._want(self._events | WRITE)
+            return
+        self._out = None
+        self._on_all_sent()
+
+    def _on_all_sent(self) -> None:
         if self._events & WRITE:
             self._want(self._events & ~WRITE)
         if self.closing:

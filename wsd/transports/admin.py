@@ -8,6 +8,7 @@ machine could send requests.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -107,8 +108,8 @@ class TailClient:
         self._context.closed(reason, "admin")
         self._context.release_address(self._group)
 
-    def sweep(self, now: float) -> None:
-        pass
+    def sweep(self, now: float) -> float:
+        return math.inf
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self.connection.close("restart")

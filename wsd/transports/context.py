@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from wsd import logs
 from wsd.allowances import Rate
 from wsd.chat.commands import Commands
@@ -29,9 +31,13 @@ HANDSHAKE_EVERY_S = 0.05
 """Then one each time that this has passed: 2 % of a core with P-256 keys, which take 0.8 ms."""
 
 SWEEP_S = 0.1
-SWEEP_SLICES = 8
-"""Every connection is looked at once in ``SWEEP_S * SWEEP_SLICES`` seconds, a slice at a time:
-often enough for a limit of 10 s to end within 11."""
+SOON_S = 0.8
+"""Every connection is looked at as often as this: a limit of 10 s ends within 11."""
+QUIET_S = 4.0
+"""Or, where nothing is going to be due, as often as this, and as the shortest time limit: looking
+at 10,000 idle members every 0.8 s took 2 % of a core."""
+GONE = 1_000
+"""Connections that have ended and still wait to be looked at, at most."""
 
 
 class Attendant(Protocol):
@@ -39,8 +45,12 @@ class Attendant(Protocol):
 
     connection: Connection
 
-    def sweep(self, now: float) -> None:
-        """Called about once a second: close what is over its time, send what is due."""
+    def sweep(self, now: float) -> float:
+        """Close what is over its time, send what is due.
+
+        Returns until when nothing more of that can be due, but for what begins after this; 0.0 is
+        fine.
+        """
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         """The daemon is going to stop: say so.  A connection without work closes at once."""
@@ -65,12 +75,17 @@ class Context:
     pages: Pages
     wall: Callable[[], float]
     draining: bool = False
-    attendants: dict[Attendant, int] = field(default_factory=dict)
-    """Everybody, and the slice of them that each belongs to."""
+    attendants: dict[Attendant, None] = field(default_factory=dict)
+    """Everybody, in the order in which they came."""
     proxies: Proxies = field(init=False)
     _encodings: dict[tuple[Any, int], Any] = field(default_factory=dict)
-    _slices: list[list[Attendant]] = field(default_factory=list)
-    _next_slice: int = 0
+    _looks: dict[int, list[Attendant]] = field(default_factory=dict)
+    """Who is to be looked at in which of the coming sweeps; some may have gone meanwhile."""
+    _newcomers: dict[Attendant, None] = field(default_factory=dict)
+    """Who came since the last sweep.  Most end at once: a request, and a WebSocket in its place."""
+    _sweeps: int = 0
+    _gone: int = 0
+    _quiet_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.apply(self.settings)
@@ -82,6 +97,8 @@ class Context:
         self.commands.settings = settings
         self.guests.tokens.life_s = settings.identity.guest_token_life
         self.proxies = Proxies(settings.trusted_proxies)
+        limits_s = (*msgspec.structs.astuple(settings.timeouts), settings.ping.timeout)
+        self._quiet_s = max(SOON_S, min(QUIET_S, *limits_s))
 
     def busy(self) -> bool:
         """Whether somebody is connected, or waits for an answer of the hub's."""
@@ -97,11 +114,15 @@ class Context:
     # -- who is connected
 
     def enrol(self, attendant: Attendant) -> None:
-        self.attendants[attendant] = self._next_slice
-        self._next_slice = (self._next_slice + 1) % SWEEP_SLICES
+        self.attendants[attendant] = self._newcomers[attendant] = None
 
     def dismiss(self, attendant: Attendant) -> None:
-        self.attendants.pop(attendant, None)
+        if attendant in self.attendants:
+            del self.attendants[attendant]
+            if attendant in self._newcomers:
+                del self._newcomers[attendant]
+            else:
+                self._gone += 1
 
     def opened(self) -> bool:
         """Count a new connection; False if there are too many already (it counts all the same)."""
@@ -156,15 +177,23 @@ class Context:
 
     # -- time
 
+    def _look_after(self, seconds: float, attendant: Attendant) -> None:
+        self._looks.setdefault(self._sweeps + round(seconds / SWEEP_S), []).append(attendant)
+
     def sweep(self) -> None:
-        """Look after one slice of the connections.  Call every ``SWEEP_S``."""
-        if not self._slices:
-            # Everybody stays in one slice: put into others in each round, some would have to wait
-            # for nearly two of them.
-            self._slices = [[] for _ in range(SWEEP_SLICES)]
-            for attendant, number in self.attendants.items():
-                self._slices[number].append(attendant)
+        """Look after those whose time it is.  Call every ``SWEEP_S``."""
+        self._sweeps += 1
         now = self.loop.now
-        for attendant in self._slices.pop():
+        for attendant in self._newcomers:
+            self._look_after(SOON_S, attendant)
+        self._newcomers.clear()
+        for attendant in self._looks.pop(self._sweeps, ()):
             if attendant in self.attendants:
-                attendant.sweep(now)
+                quiet_s = attendant.sweep(now) - now
+                self._look_after(min(max(quiet_s, SOON_S), self._quiet_s), attendant)
+            else:
+                self._gone -= 1
+        if self._gone > GONE:  # they keep their memory until then
+            self._gone = 0
+            for number, attendants in self._looks.items():
+                self._looks[number] = [each for each in attendants if each in self.attendants]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -58,11 +59,16 @@ class V1Client(WebSocketClient):
         self.write(data)
 
     def ping(self) -> bytes:
-        heads = self._context.rooms.heads(self.rooms, self)
-        return PING + encode_text(_to_json({"type": "ping", "heads": heads}))
+        return _ping(tuple(self._context.rooms.heads(self.rooms, self).items()))
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self.reply({"type": "bye", "code": BYE_RESTART, "reason": "restart", "retry_ms": retry_ms})
+
+
+@lru_cache(maxsize=256)
+def _ping(heads: tuple[tuple[str, int], ...]) -> bytes:
+    """The same for all who are in the same rooms, so that it is sent to them together."""
+    return PING + encode_text(_to_json({"type": "ping", "heads": dict(heads)}))
 
 
 # -- the tutorial's dialects: no commands, so a client is a guest of one room from the start

@@ -261,7 +261,7 @@ class HttpClient:
             self._stage = stage
             self._since = self._context.loop.now
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> float:
         connection = self.connection
         timeouts = self._context.settings.timeouts
         if not connection.ready:
@@ -280,6 +280,7 @@ class HttpClient:
                 self._reject(HttpError(408, "header_timeout", "The request took too long."))
         elif self._stage == "body" and now - self._since > timeouts.body:
             self._reject(HttpError(408, "body_timeout", "The request took too long."))
+        return 0.0
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self.connection.receive()  # who has asked already is answered, and closed by that

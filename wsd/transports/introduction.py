@@ -85,9 +85,10 @@ class Introduction:
         if reason not in ("eof", "reset", "restart"):  # or it looked whether the port is open
             _warn(reason, self._peer)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> float:
         if now - self._since > PROXY_S:
             self.connection.abort("proxy_timeout")
+        return self._since + PROXY_S
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self.connection.receive()  # who has been introduced already is served to the end

@@ -125,7 +125,7 @@ class StreamClient(Subscriber):
 
     # -- time
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> float:
         connection = self.connection
         settings = self._context.settings
         if connection.state is not State.OPEN or connection.closing:
@@ -143,6 +143,9 @@ class StreamClient(Subscriber):
             self._ping_due = now + settings.ping.every
             heads = self._context.rooms.heads(self.rooms, self)
             connection.write(self.encoding.notice(to_json({"type": "ping", "heads": heads})))
+        elif not connection.queued:
+            return min(self._rotate_at, self._ping_due)
+        return 0.0
 
     def drain(self, retry_ms: tuple[int, int]) -> None:
         self._say_bye(BYE_RESTART, "restart", retry_ms)

@@ -80,7 +80,6 @@ class WebSocketClient(Subscriber):
         "_pinged_at",
         "_pong",
         "_processing",
-        "_quiet_until",
         "_reason",
         "_session",
         "_waiting_for_reader",
@@ -114,8 +113,6 @@ class WebSocketClient(Subscriber):
         """Why this side began to close, before the other side had its say."""
         self._heard_at = now
         self._pinged_at = 0.0
-        self._quiet_until = 0.0
-        """Until then nothing comes to be due, unless output waits."""
         # Spread over the whole interval, or everybody who came at once is pinged at once.
         self._ping_due = now + context.settings.ping.every * random.uniform(0.5, 1.0)
 
@@ -193,7 +190,6 @@ class WebSocketClient(Subscriber):
                 self._session = None
         elif not self._begun_at:
             self._begun_at = self._context.loop.now
-            self._quiet_until = 0.0
 
     def _handle(self, event: Any) -> None:
         kind = type(event)
@@ -265,7 +261,6 @@ class WebSocketClient(Subscriber):
         if self._closing_at or self.gone:
             return
         self._closing_at = self._context.loop.now
-        self._quiet_until = 0.0
         if self._handshake:  # nothing has been accepted that could be closed with a frame
             self.connection.abort(reason.name)
             return
@@ -281,7 +276,6 @@ class WebSocketClient(Subscriber):
         if reply:
             self.connection.write(reply)
         self._closing_at = self._closing_at or self._context.loop.now
-        self._quiet_until = 0.0
         self.connection.close(reason)
 
     def on_gone(self, reason: str) -> None:
@@ -289,22 +283,19 @@ class WebSocketClient(Subscriber):
 
     # -- time
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> float:
         connection = self.connection
-        if now < self._quiet_until and not connection.queued:
-            return
         settings = self._context.settings
+        waiting = connection.queued
         if self._closing_at:
             if now - self._closing_at > settings.timeouts.close:
                 connection.abort("close_timeout")
-            return
-        if connection.state is not State.OPEN:
-            return
-        if self._handshake:
+        elif connection.state is not State.OPEN:
+            pass
+        elif self._handshake:
             if now - self.opened_at > settings.timeouts.hello:
                 self.close(HELLO_TIMEOUT)
-            return
-        if connection.queued and now - connection.progress_at > self.patience_s:
+        elif waiting and now - connection.progress_at > self.patience_s:
             connection.abort(SLOW.name)
         elif not self.known and now - self.opened_at > settings.timeouts.hello:
             self.close(HELLO_TIMEOUT)
@@ -317,8 +308,11 @@ class WebSocketClient(Subscriber):
             self._pinged_at = now
             self._ping_due = now + settings.ping.every
             connection.write(self.ping())
-        elif self.known and not self._begun_at:
-            self._quiet_until = self._ping_due
+        if waiting or self._closing_at or self._begun_at or not self.known:
+            return 0.0
+        if self._pinged_at > self._heard_at:
+            return self._pinged_at + settings.ping.timeout
+        return self._ping_due
 
     def _has_excuse(self) -> bool:
         """A pong that did not come says nothing while this side does not read, or while the ping
