@@ -103,7 +103,7 @@ class Sender(Visitor):
         def entered(entries: Entries) -> None:
             # Nothing follows here: the positions are where a reader may start from.
             told = {name: e._replace(follows=0, recovered=False) for name, e in entries.items()}
-            self.rooms.clear()
+            self.rooms = ()
             self.reply(commands.welcome(self, command.id, told))
 
         commands.greet(self, command, command.rooms or {}, entered)

@@ -50,7 +50,7 @@ class Subscriber(ABC):
         self.opened_at = context.loop.now
         self.known = False
         self.gone = False
-        self.rooms: list[str] = []
+        self.rooms: tuple[str, ...] = ()
         self.unanswered = 0
         self.refused: tuple[str, float] | None = None
         connection.owner = self
@@ -90,7 +90,7 @@ class Subscriber(ABC):
 
     def _on_drained(self) -> None:
         self.connection.on_drained = None
-        for name in list(self.rooms):
+        for name in self.rooms:
             self._context.rooms.drained(name, self)
 
     @property

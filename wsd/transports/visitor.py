@@ -102,7 +102,7 @@ class Visitor:
         self.guest = NOBODY
         self.known = False
         self.default_room = ""
-        self.rooms: list[str] = []
+        self.rooms: tuple[str, ...] = ()
         self.unanswered = 0
         self.address = http.address
         self.refused: tuple[str, float] | None = None
