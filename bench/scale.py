@@ -2,8 +2,11 @@
 
 Members of one room are held by generators with at most 15,000 connections each, since a process
 has only so many descriptors.  For each number of members: memory a member beyond the kernel's, CPU
-at rest with pings, CPU a copy with one message at a time, and how long a message takes to reach
-everybody.  All workers have CPU 0 together, all generators CPU 1: times are those of one CPU.
+at rest with pings, CPU a copy with one message at a time, beside it that of ``floor.c``, and how
+long a message takes to reach everybody.  There are as many floors as workers, each with its share
+of the members: what the kernel takes for a ``send`` grows with the number of sockets that it has to
+look for in memory.  All workers have CPU 0 together, all generators CPU 1: times are those of one
+CPU.
 """
 
 from __future__ import annotations
@@ -17,15 +20,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.daemon import WORDS, wsd
 from bench.measure import (
+    FLOOR_WORDS,
     TEXT,
     Failed,
     Figures,
+    Server,
     Work,
     build,
     drive,
@@ -41,6 +46,8 @@ SOURCES = 8
 """Addresses that they come from: one has less than 30,000 ports."""
 REST_S = 60.0
 """Two pings of each member and a bit."""
+NEWS_S = 6.0
+"""After which those who came have been told how many they are."""
 TALK_S = 10.0
 ROOMS = (1, 10, 100, 1_000, 10_000)
 
@@ -76,10 +83,12 @@ def usage(pid: int, title: str = "") -> Usage:
     return Usage(cpu, kib)
 
 
-def generator(wsload: Path, port: int, errors: Path, *options: str) -> subprocess.Popen[str]:
+def generator(
+    wsload: Path, port: int, errors: Path, *options: str, words: Sequence[str] = WORDS
+) -> subprocess.Popen[str]:
     command = [
         "taskset", "-c", "1", str(wsload), "--port", str(port), "--progress",
-        "--sources", str(SOURCES), "--size", str(TEXT), *options, *WORDS,
+        "--sources", str(SOURCES), "--size", str(TEXT), *options, *words,
     ]  # fmt: skip
     with errors.open("w") as file:
         return subprocess.Popen(
@@ -123,6 +132,7 @@ class Row(NamedTuple):
     rest: float
     """Per cent of a CPU."""
     us_a_copy: float
+    floor: float
     to_all_ms: float
     """Median over the generators of the 99.9th percentile of copies."""
 
@@ -135,9 +145,9 @@ def scale(directory: Path, members: int, rest_s: float) -> Row:
         server = wsd(Path(name), port, workers=workers)
         with started(server, port) as pid:
             before = usage(pid)
-            seconds = rest_s + TALK_S + 10
+            seconds = rest_s + TALK_S + NEWS_S + 10
             with held(directory, port, members - talkers, seconds) as holders:
-                time.sleep(2)
+                time.sleep(NEWS_S)
                 settled = usage(pid)
                 time.sleep(rest_s)
                 rested = usage(pid)
@@ -162,8 +172,36 @@ def scale(directory: Path, members: int, rest_s: float) -> Row:
         (settled.kib - before.kib) / (members - talkers),
         100 * (rested.cpu_s - settled.cpu_s) / rest_s,
         1e6 * (spoken.cpu_s - rested.cpu_s) / copies,
+        floor(directory, members, workers),
         statistics.median(figures["p999_ms"] for figures in found),
     )  # fmt: skip
+
+
+def floor(directory: Path, members: int, number: int) -> float:
+    """CPU a copy of ``number`` floors with a share of ``members`` each, in microseconds."""
+    program = str(directory / "floor")
+    pids: list[int] = []
+    talks: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as stack:
+        for place in range(number):
+            port = free_port()
+            server = Server([program, str(port), "each"], FLOOR_WORDS)
+            pids.append(stack.enter_context(started(server, port)))
+            talk = generator(
+                directory / "wsload", port, directory / f"errors floor {place}",
+                "--members", str(members // number), "--publishers", "1", "--window", "1",
+                "--settle", str(2 + 3 * (number - place)), "--seconds", str(TALK_S),
+                "--pid", str(pids[-1]), words=FLOOR_WORDS,
+            )  # fmt: skip
+            talks.append(talk)
+            stack.callback(talk.wait)
+            stack.callback(talk.kill)
+            time.sleep(3 if number > 1 else 0)
+        found: list[Figures] = [json.loads(talk.communicate()[0]) for talk in talks]
+    if any(figures["dead"] for figures in found):
+        raise Failed("a floor lost its members")
+    cpu_us = sum(figures["cpu_us_per_copy"] * figures["delivered"] for figures in found)
+    return cpu_us / sum(figures["delivered"] for figures in found)
 
 
 def rooms(directory: Path, number: int) -> float:
@@ -211,12 +249,14 @@ def main() -> int:
         build(directory)
         try:
             if "members" in parts:
-                print("   members workers  KiB a member  % CPU at rest  µs a copy  to all, ms")
+                print("   members workers  KiB a member  % CPU at rest  µs a copy     floor"
+                      "  to all, ms")  # fmt: skip
                 for members in options.members:
                     row = scale(directory, members, options.rest)
                     print(
                         f"{row.members:>10,}{row.workers:>8}{row.kib_a_member:>14.2f}"
-                        f"{row.rest:>15.2f}{row.us_a_copy:>11.2f}{row.to_all_ms:>12.1f}",
+                        f"{row.rest:>15.2f}{row.us_a_copy:>11.2f}{row.floor:>10.2f}"
+                        f"{row.to_all_ms:>12.1f}",
                         flush=True,
                     )
             if "rooms" in parts:
