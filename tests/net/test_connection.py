@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 from tests.support.parts import Callbacks, Clock
-from wsd.net.connection import PIECE_BYTES, READ_BYTES, Connection, Flusher, LinkConnection, State
+from wsd.net.connection import (
+    PIECE_BYTES,
+    READ_BYTES,
+    RING_FROM,
+    Connection,
+    Flusher,
+    LinkConnection,
+    State,
+)
 from wsd.net.loop import Loop
+from wsd.net.uring import Ring
 
 
 class Counted(Connection):
@@ -431,6 +440,62 @@ def test_nothing_follows_the_last_word(loop, flusher, last):
     flusher.flush()
     assert not connection.clear
     assert end.drain() == (b"bye" if last == "seal" else b"")
+
+
+# -- what many have to send alike
+
+
+class Alike:
+    """Connections that are written to together, by a flusher with a ring or without."""
+
+    def __init__(self, loop: Loop, ring: Ring | None, count: int) -> None:
+        self.flusher = Flusher(ring)
+        loop.at_turn_end.append(self.flusher.flush)
+        self.ends = [End(loop, self.flusher, send_buffer=4608) for _ in range(count)]
+
+    def write(self, *data: bytes) -> None:
+        for end in self.ends:
+            for each in data:
+                end.connection.write(each)
+
+
+def test_what_many_have_to_send_alike_leaves_by_one_call(loop: Loop, ring: Ring) -> None:
+    alike = Alike(loop, ring, RING_FROM)
+    alike.write(b"ping")
+    loop.turn()
+    assert [end.drain() for end in alike.ends] == [b"ping"] * RING_FROM
+    assert not any(hasattr(end.connection, "sends") for end in alike.ends)
+    assert all(end.connection.clear and not end.connection.queued for end in alike.ends)
+    alike.write(b"two ", b"pieces")  # which nobody else has joined yet: as without a ring
+    loop.turn()
+    assert [end.drain() for end in alike.ends] == [b"two pieces"] * RING_FROM
+    assert [end.connection.sends for end in alike.ends] == [1] * RING_FROM
+
+
+@pytest.mark.parametrize("with_ring", [True, False])
+def test_nothing_is_lost_where_the_kernel_takes_a_part(
+    loop: Loop, ring: Ring, with_ring: bool
+) -> None:
+    """Alike for who reads, who does not, who is gone, and who closes."""
+    alike = Alike(loop, ring if with_ring else None, RING_FROM + 4)
+    gone, closing, *others = alike.ends
+    gone.connection.pause_reading()  # or it would be noticed before anything is sent
+    gone.peer.close()
+    much = random.randbytes(40_000)
+    alike.write(much)
+    closing.connection.close("done")
+    loop.turn()
+    assert gone.gone == ["reset"]
+    assert all(0 < end.connection.queued < len(much) for end in others)
+    alike.write(b" and the rest")
+    for end in (closing, *others):
+        got = bytearray()
+        for _ in range(100):
+            got += end.drain()
+            loop.turn()
+        assert bytes(got) == (much if end is closing else much + b" and the rest")
+    assert closing.connection.state is State.LINGERING
+    assert all(end.connection.clear for end in others)
 
 
 # -- between processes of one daemon

@@ -14,15 +14,6 @@ from wsd.net.uring import ENTRIES, LARGEST, Ring
 
 
 @pytest.fixture
-def ring() -> Iterator[Ring]:
-    ring = Ring.open()
-    if ring is None:
-        pytest.skip("this kernel has no io_uring, or forbids it")
-    yield ring
-    ring.close()
-
-
-@pytest.fixture
 def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
     made = [socket.socketpair() for _ in range(5)]
     for ours, theirs in made:

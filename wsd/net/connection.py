@@ -54,7 +54,7 @@ class Flusher:
 
     def _flush_alike(self, ring: Ring, touched: list[Connection]) -> None:
         alike: dict[bytes, list[Connection]] = {}
-        for connection in touched:
+        for connection in dict.fromkeys(touched):  # who has something to say and closes is in twice
             data = connection.plain_output
             if data is not None and len(data) <= ring.largest:
                 alike.setdefault(data, []).append(connection)
