@@ -472,6 +472,20 @@ def test_what_many_have_to_send_alike_leaves_by_one_call(loop: Loop, ring: Ring)
     assert [end.connection.sends for end in alike.ends] == [1] * RING_FROM
 
 
+def test_the_end_of_one_may_be_that_of_another(loop: Loop, ring: Ring) -> None:
+    alike = Alike(loop, ring, RING_FROM)
+    first, last = alike.ends[0], alike.ends[-1]
+    first.connection.pause_reading()
+    first.peer.close()
+    first.connection.owner = Callbacks(
+        on_gone=lambda reason: last.connection.abort(f"with {reason}")
+    )
+    alike.write(b"ping")
+    loop.turn()
+    assert last.gone == ["with reset"]
+    assert last.connection.state is State.CLOSED and not last.connection.clear
+
+
 @pytest.mark.parametrize("with_ring", [True, False])
 def test_nothing_is_lost_where_the_kernel_takes_a_part(
     loop: Loop, ring: Ring, with_ring: bool

@@ -63,7 +63,8 @@ class Flusher:
                 size = len(data)
                 unsent = dict(ring.send([each.fd for each in connections], data))
                 for index, connection in enumerate(connections):
-                    connection.on_sent(data, unsent.get(index, size))
+                    if connection.state is State.OPEN:  # the end of one may be that of another
+                        connection.on_sent(data, unsent.get(index, size))
 
 
 class Owner(Protocol):
