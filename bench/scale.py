@@ -44,8 +44,8 @@ EACH = 15_000
 """Most members of one generator, and of one worker on the average."""
 SOURCES = 8
 """Addresses that they come from: one has less than 30,000 ports."""
-REST_S = 60.0
-"""Two pings of each member and a bit."""
+REST_S = 50.0
+"""Two pings of each member, whenever it begins."""
 NEWS_S = 6.0
 """After which those who came have been told how many they are."""
 TALK_S = 10.0
