@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import wsd.net.connection
 from tests.support.parts import Callbacks, Clock
 from wsd.net.connection import (
     PIECE_BYTES,
@@ -488,7 +489,7 @@ def test_the_end_of_one_may_be_that_of_another(loop: Loop, ring: Ring) -> None:
 
 @pytest.mark.parametrize("with_ring", [True, False])
 def test_nothing_is_lost_where_the_kernel_takes_a_part(
-    loop: Loop, ring: Ring, with_ring: bool
+    loop: Loop, ring: Ring, monkeypatch: pytest.MonkeyPatch, with_ring: bool
 ) -> None:
     """Alike for who reads, who does not, who is gone, and who closes."""
     alike = Alike(loop, ring if with_ring else None, RING_FROM + 4)
@@ -496,6 +497,7 @@ def test_nothing_is_lost_where_the_kernel_takes_a_part(
     gone.connection.pause_reading()  # or it would be noticed before anything is sent
     gone.peer.close()
     much = random.randbytes(40_000)
+    monkeypatch.setattr(wsd.net.connection, "ALIKE_BYTES", len(much))
     alike.write(much)
     closing.connection.close("done")
     loop.turn()

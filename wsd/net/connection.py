@@ -20,6 +20,8 @@ READ_BYTES = 64 * 1024
 LINK_READ_BYTES = 512 * 1024
 RING_FROM = 8
 """Connections for which a call to the ring is cheaper than a ``send`` each."""
+ALIKE_BYTES = 4096
+"""What many have alike is short; comparing what is long would cost more than it saves."""
 PIECE_BYTES = 64
 """Memory that each piece of queued output takes beside its bytes."""
 
@@ -56,7 +58,7 @@ class Flusher:
         alike: dict[bytes, list[Connection]] = {}
         for connection in dict.fromkeys(touched):  # who has something to say and closes is in twice
             data = connection.plain_output
-            if data is not None and len(data) <= ring.largest:
+            if data is not None and len(data) <= ALIKE_BYTES:
                 alike.setdefault(data, []).append(connection)
         for data, connections in alike.items():
             if len(connections) >= RING_FROM:
