@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from wsd.chat.schema import Pong
 from wsd.metrics import CLOSED, M
 from wsd.protocol.frames import encode_close, encode_masked
 from wsd.reasons import BYE_RESTART
+from wsd.transports.context import SOON_S
 from wsd.transports.subscriber import LAG_S
 
 Make = Callable[..., Site]
@@ -171,6 +173,22 @@ def test_a_client_that_answers_pings_stays(site: Site) -> None:
     client = site.join()
     live(client, 200)
     assert connections(site) == 1
+
+
+@pytest.mark.parametrize("every", [1.0, 3.0, 6.0])
+def test_pings_as_often_as_is_asked_for(make_site: Make, every: float) -> None:
+    """Also where that is less than ``ping.timeout``."""
+    site = make_site(ping={"every": every})
+    client = site.join()
+    pings = []
+    for tenth in range(600):
+        site.pass_(0.1)
+        frames = client.ws.take()
+        if any(opcode == 9 for opcode, _ in frames):
+            pings.append(tenth / 10)
+            client.send(type="pong")
+    pauses = [b - a for a, b in itertools.pairwise(pings)]
+    assert len(pauses) >= 50 / (every + SOON_S) and max(pauses) <= every + SOON_S + 0.1
 
 
 def test_heads_in_the_ping(site: Site) -> None:

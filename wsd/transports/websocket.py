@@ -311,7 +311,7 @@ class WebSocketClient(Subscriber):
         if waiting or self._closing_at or self._begun_at or not self.known:
             return 0.0
         if self._pinged_at > self._heard_at:
-            return self._pinged_at + settings.ping.timeout
+            return min(self._ping_due, self._pinged_at + settings.ping.timeout)
         return self._ping_due
 
     def _has_excuse(self) -> bool:
