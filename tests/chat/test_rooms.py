@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.parts import JsonLines, Listener, Site, draft
 from wsd.chat import event as events
-from wsd.chat.event import DELETE, EDIT, Event, Message, Position, parse_position
+from wsd.chat.event import DELETE, EDIT, Event, Message, Position, parse_position, position_text
 from wsd.chat.room import RING_SPARE, SHARED_CHUNKS, Room
 from wsd.chat.rooms import EMPTY_ROOM_S, FEED_EVENTS, GATHER_S, Entry, Rooms
 from wsd.metrics import M
@@ -557,7 +557,7 @@ def test_another_log(make_site: Callable[..., Site]) -> None:
 
 
 def test_positions_are_strings_that_lead_back(site: Site) -> None:
-    assert parse_position(str(Position("abc", 12))) == Position("abc", 12)
+    assert parse_position(position_text("abc", 12)) == Position("abc", 12)
     assert parse_position("abc.0") == Position("abc", 0)
 
 

@@ -236,11 +236,10 @@ class Commands:
             welcome["token"] = self._guests.token(guest)
             welcome["name"] = guest.name
             welcome["role"] = guest.role
-        return welcome | {
-            "ping_s": _short(self.settings.ping.every),
-            "time": round(self._wall(), 3),
-            "rooms": {name: _entry_fields(entry) for name, entry in entries.items()},
-        }
+        welcome["ping_s"] = _short(self.settings.ping.every)
+        welcome["time"] = round(self._wall(), 3)
+        welcome["rooms"] = {name: _entry_fields(entry) for name, entry in entries.items()}
+        return welcome
 
     def enter_silently(
         self, client: Client, name: str, replay: bool, first: Callable[[], None]

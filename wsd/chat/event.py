@@ -114,8 +114,10 @@ class Position(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
 
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.seq}"
+
+def position_text(epoch: str, seq: int) -> str:
+    """A position as clients are told it."""
+    return f"{epoch}.{seq}"
 
 
 def parse_position(text: str) -> Position | None:

@@ -31,6 +31,8 @@ _ANIMALS = (
     "Pelican Puffin Quail Rabbit Raven Robin Salmon Seal Sparrow Stork Swan Tapir Tiger Trout "
     "Turtle Whale Wolf Wren"
 ).split()
+# Made once: guests of the same name share it.
+_NAMES = [f"{adjective} {animal}" for adjective in _ADJECTIVES for animal in _ANIMALS]
 
 
 class Claims(msgspec.Struct, array_like=True, frozen=True):
@@ -54,7 +56,7 @@ def new_uids() -> Iterator[str]:
 
 
 def friendly_name() -> str:
-    return f"{random.choice(_ADJECTIVES)} {random.choice(_ANIMALS)}"
+    return random.choice(_NAMES)
 
 
 class Tokens:

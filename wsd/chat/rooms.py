@@ -13,7 +13,7 @@ import msgspec
 
 from wsd import failpoints, logs
 from wsd.chat import wire
-from wsd.chat.event import Draft, Event, Position, parse_position
+from wsd.chat.event import Draft, Event, parse_position, position_text
 from wsd.chat.fanout import Together
 from wsd.chat.guests import NOBODY, Guest, Guests
 from wsd.chat.room import Member, Room
@@ -220,7 +220,7 @@ class Rooms:
         counts = member.guest is not NOBODY
         there = uid in room.guests or (room.people is not None and uid in room.people)
         return Entry(
-            position=str(Position(self.epoch, room.head)),
+            position=self.position(room.head),
             follows=room.head - start,
             recovered=recovered,
             online=room.online if there and room.online else room.online + counts,
@@ -284,7 +284,7 @@ class Rooms:
         return {room.name: room.known_head(member) for room in rooms}
 
     def position(self, seq: int) -> str:
-        return str(Position(self.epoch, seq))
+        return position_text(self.epoch, seq)
 
     def leave(self, name: str, member: Member) -> None:
         room = self._rooms[name]

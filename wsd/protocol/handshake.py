@@ -80,14 +80,12 @@ def _choose_subprotocol(request: Request, offered_here: Sequence[str]) -> str | 
 
 def response(handshake: Handshake) -> bytes:
     """The 101 that opens the WebSocket; frames may follow at once."""
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {handshake.accept}",
-    ]
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {handshake.accept}\r\n"
+    )
     if handshake.subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {handshake.subprotocol}")
+        head += f"Sec-WebSocket-Protocol: {handshake.subprotocol}\r\n"
     if handshake.deflate is not None:
-        lines.append(f"Sec-WebSocket-Extensions: {handshake.deflate.answer}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        head += f"Sec-WebSocket-Extensions: {handshake.deflate.answer}\r\n"
+    return (head + "\r\n").encode("ascii")

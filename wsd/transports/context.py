@@ -19,6 +19,7 @@ from wsd.hub.link import HubLink
 from wsd.metrics import CLOSED, M, Row
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
+from wsd.protocol.http import HttpLimits
 from wsd.shared import Shared
 from wsd.transports.addresses import Proxies, address_group, plain_address
 from wsd.transports.pages import Pages
@@ -78,6 +79,7 @@ class Context:
     attendants: dict[Attendant, None] = field(default_factory=dict)
     """Everybody, in the order in which they came."""
     proxies: Proxies = field(init=False)
+    http_limits: HttpLimits = field(init=False)
     _encodings: dict[tuple[Any, int], Any] = field(default_factory=dict)
     _looks: dict[int, list[Attendant]] = field(default_factory=dict)
     """Who is to be looked at in which of the coming sweeps; some may have gone meanwhile."""
@@ -97,6 +99,7 @@ class Context:
         self.commands.settings = settings
         self.guests.tokens.life_s = settings.identity.guest_token_life
         self.proxies = Proxies(settings.trusted_proxies)
+        self.http_limits = HttpLimits(body=settings.limits.message)
         limits_s = (*msgspec.structs.astuple(settings.timeouts), settings.ping.timeout)
         self._quiet_s = max(SOON_S, min(QUIET_S, *limits_s))
 

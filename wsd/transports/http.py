@@ -17,7 +17,6 @@ from wsd.net.tls import TlsConnection, TlsContext
 from wsd.protocol.http import (
     CONTINUE,
     HttpError,
-    HttpLimits,
     Request,
     RequestParser,
     error_response,
@@ -81,7 +80,7 @@ class HttpClient:
         self._context = context
         self._router = router
         self._peer = peer
-        self._parser = RequestParser(HttpLimits(body=context.settings.limits.message))
+        self._parser = RequestParser(context.http_limits)
         self._handling = False
         self._request: Request | None = None
         self._answering = False
