@@ -21,12 +21,13 @@ from typing import Any
 import msgspec
 
 from wsd import cli, failpoints, logs
-from wsd.chat import fanout, wire
+from wsd.chat import wire
 from wsd.chat.room import Room
 from wsd.chat.rooms import Rooms
 from wsd.hub.link import HubLink
 from wsd.hub.log import Log
 from wsd.hub.server import Hub
+from wsd.net.uring import Ring
 
 VARIABLE = "WSD_CHAOS"
 
@@ -171,7 +172,7 @@ def large_rooms() -> None:
     spread = Rooms._spread
 
     def spread_largely(self: Rooms, room: Room) -> None:
-        fanout.RING_FROM = random.choice((1, 1_000))
+        Ring.fewest = random.choice((1, 1_000))
         spread(self, room)
         room.pass_s = random.choice((0.0, random.uniform(0.001, 0.02)))
 

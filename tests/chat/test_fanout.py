@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import pytest
 
-from wsd.chat.fanout import RING_FROM, Fanout, Line
+from wsd.chat.fanout import Fanout, Line
 from wsd.net.connection import Connection, Flusher
 from wsd.net.loop import Loop
-from wsd.net.uring import LARGEST, Ring
+from wsd.net.uring import FEWEST, LARGEST, Ring
 
 
 class Peer:
@@ -72,7 +72,7 @@ def hall(request: pytest.FixtureRequest) -> Iterator[Hall]:
     ring = Ring.open() if request.param == "ring" else None
     if ring is None and request.param == "ring":
         pytest.skip("this kernel has no io_uring, or forbids it")
-    hall = Hall(RING_FROM + 4, ring)
+    hall = Hall(FEWEST + 4, ring)
     yield hall
     hall.close()
     if ring is not None:

@@ -13,14 +13,13 @@ from tests.support.parts import Callbacks, Clock
 from wsd.net.connection import (
     PIECE_BYTES,
     READ_BYTES,
-    RING_FROM,
     Connection,
     Flusher,
     LinkConnection,
     State,
 )
 from wsd.net.loop import Loop
-from wsd.net.uring import Ring
+from wsd.net.uring import FEWEST, Ring
 
 
 class Counted(Connection):
@@ -461,20 +460,20 @@ class Alike:
 
 
 def test_what_many_have_to_send_alike_leaves_by_one_call(loop: Loop, ring: Ring) -> None:
-    alike = Alike(loop, ring, RING_FROM)
+    alike = Alike(loop, ring, FEWEST)
     alike.write(b"ping")
     loop.turn()
-    assert [end.drain() for end in alike.ends] == [b"ping"] * RING_FROM
+    assert [end.drain() for end in alike.ends] == [b"ping"] * FEWEST
     assert not any(hasattr(end.connection, "sends") for end in alike.ends)
     assert all(end.connection.clear and not end.connection.queued for end in alike.ends)
     alike.write(b"two ", b"pieces")  # which nobody else has joined yet: as without a ring
     loop.turn()
-    assert [end.drain() for end in alike.ends] == [b"two pieces"] * RING_FROM
-    assert [end.connection.sends for end in alike.ends] == [1] * RING_FROM
+    assert [end.drain() for end in alike.ends] == [b"two pieces"] * FEWEST
+    assert [end.connection.sends for end in alike.ends] == [1] * FEWEST
 
 
 def test_the_end_of_one_may_be_that_of_another(loop: Loop, ring: Ring) -> None:
-    alike = Alike(loop, ring, RING_FROM)
+    alike = Alike(loop, ring, FEWEST)
     first, last = alike.ends[0], alike.ends[-1]
     first.connection.pause_reading()
     first.peer.close()
@@ -492,7 +491,7 @@ def test_nothing_is_lost_where_the_kernel_takes_a_part(
     loop: Loop, ring: Ring, monkeypatch: pytest.MonkeyPatch, with_ring: bool
 ) -> None:
     """Alike for who reads, who does not, who is gone, and who closes."""
-    alike = Alike(loop, ring if with_ring else None, RING_FROM + 4)
+    alike = Alike(loop, ring if with_ring else None, FEWEST + 4)
     gone, closing, *others = alike.ends
     gone.connection.pause_reading()  # or it would be noticed before anything is sent
     gone.peer.close()

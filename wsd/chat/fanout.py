@@ -11,15 +11,14 @@ import errno
 from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
 
-RING_FROM = 8
-"""Members for which a call to the ring is cheaper than a ``send`` each (measured: from 6)."""
-
 
 class Together(Protocol):
     """Sends to many with one call to the kernel (``wsd.net.uring.Ring``)."""
 
     largest: int
     """Bytes that can be sent like this."""
+    fewest: int
+    """Sends from which it is cheaper than a ``send`` each."""
 
     def send(self, fds: list[int], data: bytes) -> list[tuple[int, int]]:
         """Returns (index, how much was taken or the negative errno) where that was not all."""
@@ -77,7 +76,11 @@ class Fanout(Generic[T]):
 
     def send(self, members: Mapping[T, Line], data: bytes) -> None:
         together = self._together
-        if together is not None and len(members) >= RING_FROM and len(data) <= together.largest:
+        if (
+            together is not None
+            and len(members) >= together.fewest
+            and len(data) <= together.largest
+        ):
             members = self._send_together(together, members, data)
         size = len(data)
         for member, line in members.items():

@@ -18,8 +18,6 @@ from wsd.net.uring import Ring
 
 READ_BYTES = 64 * 1024
 LINK_READ_BYTES = 512 * 1024
-RING_FROM = 8
-"""Connections for which a call to the ring is cheaper than a ``send`` each."""
 ALIKE_BYTES = 4096
 """What many have alike is short; comparing what is long would cost more than it saves."""
 PIECE_BYTES = 64
@@ -49,7 +47,7 @@ class Flusher:
         """Must be the last in ``Loop.at_turn_end``, behind whatever writes there."""
         while self.touched:  # a flush may close a connection, and that may write to another
             touched, self.touched = self.touched, []
-            if self._ring is not None and len(touched) >= RING_FROM:
+            if self._ring is not None and len(touched) >= self._ring.fewest:
                 self._flush_alike(self._ring, touched)
             for connection in touched:
                 connection.flush()
@@ -61,7 +59,7 @@ class Flusher:
             if data is not None and len(data) <= ALIKE_BYTES:
                 alike.setdefault(data, []).append(connection)
         for data, connections in alike.items():
-            if len(connections) >= RING_FROM:
+            if len(connections) >= ring.fewest:
                 size = len(data)
                 unsent = dict(ring.send([each.fd for each in connections], data))
                 for index, connection in enumerate(connections):
