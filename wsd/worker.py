@@ -64,7 +64,7 @@ class Worker:
         link = HubLink(loop, flusher, hub_path, name, self._row)
         rooms = Rooms(link, guests, settings, self._row, loop.clock, loop.call_later, self._ring)
         # The rooms write to connections, and then each of those is flushed.
-        loop.at_turn_end += [rooms.end_turn, flusher.flush, link.after_flush]
+        loop.at_turn_end += [rooms.end_turn, link.end_turn, flusher.flush, link.after_flush]
         commands = Commands(
             link, rooms, guests, Rates(shared.allowances, loop.clock), settings, self._row,
             loop.clock, time.time,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.parts import draft
 from wsd.chat import wire
-from wsd.chat.wire import MAX_FRAME, Reader, WireError, encode
+from wsd.chat.wire import MAX_PACKET, Reader, WireError, encode
 
 FROM_WORKER: list[wire.FromWorker] = [
     wire.Hello("worker 0"), wire.Subscribe("lobby", -1, 50, 500), wire.Unsubscribe("lobby"),
@@ -40,14 +40,15 @@ def read(type_: Any, pieces: list[bytes]) -> list[Any]:
 @pytest.mark.parametrize(("type_", "frames"), [(wire.FromWorker, FROM_WORKER),
                                                (wire.FromHub, FROM_HUB)])  # fmt: skip
 def test_whole_and_byte_by_byte(type_: Any, frames: list[Any]) -> None:
-    data = b"".join(map(encode, frames))
+    assert read(type_, [encode(frames)]) == frames
+    data = b"".join(encode([frame]) for frame in frames)
     assert read(type_, [data]) == frames
     assert read(type_, [data[i : i + 1] for i in range(len(data))]) == frames
 
 
 @given(st.lists(st.integers(0, 2000), max_size=10))
 def test_cut_anywhere(places: list[int]) -> None:
-    data = b"".join(map(encode, FROM_HUB))
+    data = encode(FROM_HUB[:3]) + encode(FROM_HUB[3:4]) + encode(FROM_HUB[4:])
     cuts = [0, *sorted(place % len(data) for place in places), len(data)]
     assert read(wire.FromHub, [data[a:b] for a, b in pairwise(cuts)]) == FROM_HUB
 
@@ -61,13 +62,14 @@ def test_every_frame_is_tried_here() -> None:
     "data",
     [
         b"\xff\xff\xff\xff",
-        (MAX_FRAME + 1).to_bytes(4, "big"),
+        (MAX_PACKET + 1).to_bytes(4, "big"),
         b"GET / HTTP/1.1\r\n\r\n",
         b"\0\0\0\0",
         b"\0\0\0\1\xc1",
-        b"\0\0\0\2\x91\x63",  # no frame has this number
-        encode(wire.Hello("x"))[:-2] + b"\xff\xff",
-        encode(wire.Welcome("x")),  # of the other direction
+        b"\0\0\0\3\x91\x91\x63",  # no frame has this number
+        b"\0\0\0\2\x91\x01",  # no packet
+        encode([wire.Hello("x")])[:-2] + b"\xff\xff",
+        encode([wire.Welcome("x")]),  # of the other direction
         (5).to_bytes(4, "big") + msgspec.msgpack.encode([1, 2]) + b"xx",
     ],
 )
@@ -94,12 +96,25 @@ def test_frames_ahead_of_garbage_are_handed_over() -> None:
     reader = Reader(wire.FromHub)
     got = []
     with pytest.raises(WireError):
-        for frame in reader.feed(encode(wire.Welcome("a")) + b"\xff" * 8):
+        for frame in reader.feed(encode([wire.Welcome("a")]) + b"\xff" * 8):
             got.append(frame)
     assert got == [wire.Welcome("a")]
 
 
 def test_a_large_frame_in_many_pieces_is_linear() -> None:
     frame = wire.Happened("lobby", 1, bytes(4 << 20))
-    data = encode(frame)
+    data = encode([frame])
     assert read(wire.FromHub, [data[i : i + 65536] for i in range(0, len(data), 65536)]) == [frame]
+
+
+def test_a_turn_with_more_than_a_packet_takes_is_told_in_several() -> None:
+    frames: list[wire.FromHub] = [
+        wire.Happened("lobby", n, bytes(MAX_PACKET // 5)) for n in range(1, 12)
+    ]
+    data = encode(frames)
+    assert read(wire.FromHub, [data]) == frames
+    lengths = []
+    while data:
+        lengths.append(int.from_bytes(data[:4], "big"))
+        data = data[4 + lengths[-1] :]
+    assert len(lengths) > 2 and max(lengths) <= MAX_PACKET

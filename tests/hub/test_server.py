@@ -32,9 +32,9 @@ class Worker:
         self.site = site
         self.loop = Loop(site.clock)
         flusher = Flusher()
-        self.loop.at_turn_end.append(flusher.flush)
         self.row = Scoreboard([name]).row(name)
         self.link = HubLink(self.loop, flusher, site.path, name, self.row)
+        self.loop.at_turn_end += [self.link.end_turn, flusher.flush]
         self.rooms: dict[str, int] = {}
         self.events: list[tuple[str, int, bytes]] = []
         self.presence: list[wire.Presence] = []
@@ -225,19 +225,19 @@ def test_crash_points(make_site: Make, moment: str, monkeypatch: pytest.MonkeyPa
     elif moment == "after commit":
         monkeypatch.setattr(hub, "_publish", die)
     elif moment == "partial fan-out":
-        real = server.Link.send
+        real = server.Link.tell
 
-        def send(self: server.Link, data: bytes) -> None:
-            real(self, data)
-            hub.flusher.flush()
+        def tell(self: server.Link, frame: wire.FromHub) -> None:
+            real(self, frame)
+            hub._leave()
             raise Killed
 
-        monkeypatch.setattr(server.Link, "send", send)
+        monkeypatch.setattr(server.Link, "tell", tell)
     else:
 
         def publish_only(batch: Any, results: Any) -> None:
             type(hub)._publish(hub, batch, results)
-            hub.flusher.flush()
+            hub._leave()
             raise Killed
 
         monkeypatch.setattr(hub, "_publish", publish_only)
@@ -325,8 +325,9 @@ def test_tell_without_contact_is_dropped_and_questions_wait(hall: Site, pair: Pa
 
 
 def test_su_24_garbage_on_the_hubs_socket(hall: Site, pair: Pair) -> None:
+    other_way = wire.encode([wire.Welcome("me")])
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, bytes(4) * 10,
-                    (3).to_bytes(4, "big") + b"abc", wire.encode(wire.Welcome("me"))):  # fmt: skip
+                    (3).to_bytes(4, "big") + b"abc", other_way):  # fmt: skip
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(hall.path)
             stranger.send(garbage)

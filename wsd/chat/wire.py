@@ -1,12 +1,14 @@
 """What hub and workers say to each other over the Unix socket.
 
-A frame is a 4-byte big-endian length and one MessagePack array, told apart by its first element.
+What one end has to say at the end of a turn is a packet: a 4-byte big-endian length and a
+MessagePack array of frames, each an array told apart by its first element.  One by one, encoding
+and decoding them took three times as long, a twentieth of the cost of a message to a small room.
 Both ends are processes of one daemon, so there are no versions and no optional parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +18,8 @@ from wsd.chat.event import Draft
 RETRY_S = 1.0
 """When a client may try again what the hub could not do now."""
 
-MAX_FRAME = 16 * 1024 * 1024
+MAX_PACKET = 16 * 1024 * 1024
+"""Bytes; a single frame may be as long."""
 
 
 class WireError(Exception):
@@ -188,19 +191,22 @@ Page = Rows | Refused
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(frame: FromWorker | FromHub) -> bytes:
-    body = _encoder.encode(frame)
+def encode(frames: Sequence[FromWorker | FromHub]) -> bytes:
+    body = _encoder.encode(frames)
+    if len(body) > MAX_PACKET and len(frames) > 1:
+        half = len(frames) // 2
+        return encode(frames[:half]) + encode(frames[half:])
     return len(body).to_bytes(4, "big") + body
 
 
 class Reader:
-    """Cuts a stream into frames of one direction.  Raises WireError."""
+    """Cuts a stream into the frames of one direction.  Raises WireError."""
 
     __slots__ = ("_buffer", "_decode")
 
     def __init__(self, type_: Any) -> None:
         self._buffer = bytearray()
-        self._decode = msgspec.msgpack.Decoder(type_).decode
+        self._decode = msgspec.msgpack.Decoder(list[type_]).decode
 
     def feed(self, data: bytes) -> Iterator[Any]:
         buffer = self._buffer
@@ -208,15 +214,15 @@ class Reader:
         start = 0
         while len(buffer) - start >= 4:
             length = int.from_bytes(buffer[start : start + 4], "big")
-            if length > MAX_FRAME:
-                raise WireError(f"a frame of {length} bytes")
+            if length > MAX_PACKET:
+                raise WireError(f"a packet of {length} bytes")
             end = start + 4 + length
             if len(buffer) < end:
                 break
             try:
-                frame = self._decode(memoryview(buffer)[start + 4 : end])
+                frames = self._decode(memoryview(buffer)[start + 4 : end])
             except msgspec.MsgspecError as error:
                 raise WireError(str(error)) from error
             start = end
-            yield frame
+            yield from frames
         del buffer[:start]

@@ -1,6 +1,6 @@
 """A worker's end of the link to the hub: publish, subscribe, ask, and start again after a break.
 
-Whatever waits for an answer is kept, encoded and in order, until the answer comes.  After a break
+Whatever waits for an answer is kept, in order, until the answer comes.  After a break
 the rooms say again what they are subscribed to, and then everything that waits is sent again: the
 hub recognises drafts that it has stored already.
 """
@@ -48,7 +48,9 @@ class HubLink:
         self._reader = wire.Reader(wire.FromHub)
         self._backoff_s = BACKOFF_S[0]
         self._n = 0
-        self._waiting: dict[int, tuple[bytes, Callable[[Any], None]]] = {}
+        self._waiting: dict[int, tuple[wire.FromWorker, Callable[[Any], None]]] = {}
+        self._saying: list[wire.FromWorker] = []
+        """What this turn has to say."""
         self._forwarding = False
         self.up = False
         """In contact: the hub has greeted us."""
@@ -86,14 +88,20 @@ class HubLink:
     def tell(self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing) -> None:
         """Say what needs no answer.  Without contact it is dropped: ``on_contact`` says it all."""
         if self.up and self._connection:
-            self._connection.write(wire.encode(frame))
+            self._saying.append(frame)
 
-    def _ask(self, frame: Callable[[int], wire.FromWorker], done: Callable[[Any], None]) -> None:
+    def _ask(self, make: Callable[[int], wire.FromWorker], done: Callable[[Any], None]) -> None:
         self._n += 1
-        data = wire.encode(frame(self._n))
-        self._waiting[self._n] = (data, done)
+        frame = make(self._n)
+        self._waiting[self._n] = (frame, done)
         if self.up and self._connection:
-            self._connection.write(data)
+            self._saying.append(frame)
+
+    def end_turn(self) -> None:
+        """Must run at the end of a turn, before the flush."""
+        if self._saying and self._connection:
+            self._connection.write(wire.encode(self._saying))
+            self._saying.clear()
 
     def after_flush(self) -> None:
         """Must run at the end of a turn, when what was published has left."""
@@ -141,10 +149,9 @@ class HubLink:
         self.up = True
         self._row[M.LINK_UP] = 1
         self._backoff_s = BACKOFF_S[0]
-        self._connection.write(wire.encode(wire.Hello(self._worker)))
+        self._saying.append(wire.Hello(self._worker))
         self._receiver.on_contact(frame.epoch)
-        for data, _ in self._waiting.values():
-            self._connection.write(data)
+        self._saying += [waiting for waiting, _ in self._waiting.values()]
 
     # -- contact
 
@@ -168,6 +175,7 @@ class HubLink:
         self.up = False
         self._row[M.LINK_UP] = 0
         self._connection = None
+        self._saying.clear()
         self._connect_later()
 
     def _connect_later(self) -> None:

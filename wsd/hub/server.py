@@ -55,6 +55,7 @@ class Link:
         self.worker = "?"
         self.rooms: set[str] = set()
         self.asked: deque[wire.FromWorker] = deque()
+        self._saying: list[wire.FromHub] = []
         self._reader = wire.Reader(wire.FromWorker)
         self.connection = LinkConnection(hub.loop, hub.flusher, sock, self)
 
@@ -69,11 +70,18 @@ class Link:
     def on_gone(self, reason: str) -> None:
         self._hub.forget(self, reason)
 
-    def send(self, data: bytes) -> None:
+    def tell(self, frame: wire.FromHub) -> None:
+        self._saying.append(frame)
+
+    def pack(self) -> None:
+        """Hand what is to be said to the connection."""
+        if not self._saying:
+            return
         if self.connection.queued > LINK_QUEUE:
             self.connection.abort("queue_full")
-            return
-        self.connection.write(data)
+        else:
+            self.connection.write(wire.encode(self._saying))
+        self._saying.clear()
 
 
 class RefusedSenders:
@@ -175,7 +183,7 @@ class Hub:
         link = Link(self, next(self._numbers), sock)
         self._links[link.number] = link
         self._row[M.LINKS] = len(self._links)
-        link.send(wire.encode(wire.Welcome(self.log.epoch)))
+        link.tell(wire.Welcome(self.log.epoch))
 
     def forget(self, link: Link, reason: str) -> None:
         del self._links[link.number]
@@ -201,14 +209,26 @@ class Hub:
         if self._batch:
             batch, self._batch = self._batch, []
             self._commit(batch)
+        self._pack()
         for link in list(self._asking):
             self._answer_some(link)
+        self._pack()  # what was told to others than those who asked
+
+    def _pack(self) -> None:
+        for link in list(self._links.values()):
+            link.pack()
+
+    def _leave(self) -> None:
+        """What was told leaves before the turn ends, for whoever dies here."""
+        self._pack()
+        self.flusher.flush()
 
     def _answer_some(self, link: Link) -> None:
         """In the order of the questions, as far as the worker takes the answers."""
         connection = link.connection
         while link.asked and connection.queued <= ANSWER_QUEUE:
             self._answer(link, link.asked.popleft())
+            link.pack()
         if link.asked:
             connection.on_drained = self._turn_again
         else:
@@ -226,7 +246,7 @@ class Hub:
             self._storage_trouble(error, "reading")
             n = getattr(frame, "n", None)
             if n is not None:
-                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+                link.tell(wire.Refused(n, "storage", STORAGE_TEXT))
 
     def _storage_trouble(self, error: sqlite3.Error, during: str) -> None:
         self._row[M.STORAGE_ERRORS] += 1
@@ -247,13 +267,13 @@ class Hub:
             self._storage_trouble(error, "commit")
             for link, n, draft in batch:
                 self._refused.add(link.number, draft)
-                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+                link.tell(wire.Refused(n, "storage", STORAGE_TEXT))
             return
         failpoints.hit("hub.after_commit")
         self._row[M.COMMITS] += 1
         self._publish(batch, results)
         if failpoints.due("hub.before_ok"):
-            self.flusher.flush()
+            self._leave()
             failpoints.act("hub.before_ok")
         self._acknowledge(batch, results)
 
@@ -264,7 +284,7 @@ class Hub:
         kept = []
         for link, n, draft in batch:
             if self._refused.would_overtake(link.number, draft):
-                link.send(wire.encode(wire.Refused(n, "storage", STORAGE_TEXT)))
+                link.tell(wire.Refused(n, "storage", STORAGE_TEXT))
             else:
                 kept.append((link, n, draft))
         return kept
@@ -278,11 +298,11 @@ class Hub:
             self._row[M.STORED] += 1
             subscribers = self._subscribers.get(draft.room)
             if subscribers:
-                frame = wire.encode(wire.Happened(draft.room, *result.row))
+                frame = wire.Happened(draft.room, *result.row)
                 for link in list(subscribers):
-                    link.send(frame)
+                    link.tell(frame)
                     if failpoints.due("hub.after_partial_publish"):
-                        self.flusher.flush()
+                        self._leave()
                         failpoints.act("hub.after_partial_publish")
             history = self.settings.for_room(draft.room).history
             oldest, head = self.log.bounds(draft.room)
@@ -294,11 +314,11 @@ class Hub:
     ) -> None:
         for (link, n, _), result in zip(batch, results, strict=True):
             if isinstance(result, Refusal):
-                link.send(wire.encode(wire.Refused(n, result.code, result.message)))
+                link.tell(wire.Refused(n, result.code, result.message))
                 continue
             if result.row is None:
                 self._row[M.DUPLICATES] += 1
-            link.send(wire.encode(_done(n, result)))
+            link.tell(_done(n, result))
 
     # -- what workers ask
 
@@ -317,7 +337,7 @@ class Hub:
         online = self._presence.online(room)
         people = list(self._presence.people(room)) if online <= NAMES_UP_TO else None
         rows = _fitting(rows, newest=True)
-        link.send(wire.encode(wire.Subscribed(room, head, oldest, rows, online, people)))
+        link.tell(wire.Subscribed(room, head, oldest, rows, online, people))
 
     def _unsubscribe(self, link: Link, frame: wire.Unsubscribe) -> None:
         link.rooms.discard(frame.room)
@@ -341,12 +361,12 @@ class Hub:
             found = self.log.events(frame.room, frame.after, frame.before, frame.limit)
             rows = _fitting(found, newest=False)
         oldest, _ = self.log.bounds(frame.room)
-        link.send(wire.encode(wire.Rows(frame.n, oldest, rows, more)))
+        link.tell(wire.Rows(frame.n, oldest, rows, more))
 
     def _find(self, link: Link, frame: wire.Find) -> None:
         known = self.log.find(frame.draft)
         answer = _done(frame.n, known) if known else wire.Refused(frame.n, "unknown", "")
-        link.send(wire.encode(answer))
+        link.tell(answer)
 
     def _present(self, link: Link, frame: wire.Present) -> None:
         if frame.here:
@@ -362,18 +382,16 @@ class Hub:
             {"room": name, "online": online, "head": self.log.bounds(name)[1]}
             for name, online in self._presence.rooms()
         ]
-        link.send(wire.encode(wire.Answer(frame.n, rooms)))
+        link.tell(wire.Answer(frame.n, rooms))
 
     def _people(self, link: Link, frame: wire.People) -> None:
         people = [{"uid": uid, "name": name} for uid, name in self._presence.people(frame.room)]
-        link.send(wire.encode(wire.Answer(frame.n, people)))
+        link.tell(wire.Answer(frame.n, people))
 
     def _tell_room(self, room: str, frame: wire.Presence | wire.Typed | wire.Trimmed) -> None:
         links = self._subscribers.get(room)
-        if links:
-            data = wire.encode(frame)
-            for link in list(links):
-                link.send(data)
+        for link in links or ():
+            link.tell(frame)
 
     # -- retention
 
