@@ -19,7 +19,7 @@ from wsd.hub import server
 from wsd.hub.link import HubLink
 from wsd.hub.server import ANSWER_QUEUE, LINK_QUEUE, Hub, RefusedSenders
 from wsd.metrics import M, Scoreboard
-from wsd.net.connection import Flusher
+from wsd.net.connection import NOBODY, Connection, Flusher
 from wsd.net.loop import Loop
 
 Make = Callable[..., Site]
@@ -34,7 +34,8 @@ class Worker:
         flusher = Flusher()
         self.row = Scoreboard([name]).row(name)
         self.link = HubLink(self.loop, flusher, site.path, name, self.row)
-        self.loop.at_turn_end += [self.link.end_turn, flusher.flush]
+        self.loop.at_turn_end += [self.link.end_turn, flusher.flush, self.link.after_flush]
+        self.flusher = flusher
         self.rooms: dict[str, int] = {}
         self.events: list[tuple[str, int, bytes]] = []
         self.presence: list[wire.Presence] = []
@@ -118,6 +119,21 @@ def test_everybody_hears_everything_in_one_order(hall: Site, pair: Pair) -> None
     assert pair[0].texts() == list(range(1, 61))
     outcomes = {**pair[0].outcomes, **pair[1].outcomes}
     assert sorted(outcome.seq for outcome in outcomes.values()) == list(range(1, 61))
+
+
+def test_what_a_flush_makes_somebody_say_leaves_in_the_same_turn(hall: Site, pair: Pair) -> None:
+    worker = pair[0]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        connection = Connection(worker.loop, worker.flusher, ours, NOBODY)
+        connection.on_drained = lambda: worker.publish(draft("x", cid="woken"))
+        connection.write(b"all of it")
+        worker.loop.turn()
+        connection.on_drained = None
+        hall.hub_loop.turn()
+        assert hall.hub.log.bounds("lobby") == (1, 1)
+        connection.abort("end")
 
 
 def test_one_senders_messages_keep_their_order(hall: Site, pair: Pair) -> None:

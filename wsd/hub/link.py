@@ -99,12 +99,15 @@ class HubLink:
 
     def end_turn(self) -> None:
         """Must run at the end of a turn, before the flush."""
-        if self._saying and self._connection:
-            self._connection.write(wire.encode(self._saying))
-            self._saying.clear()
+        saying, self._saying = self._saying, []
+        if saying and self._connection:
+            self._connection.write(wire.encode(saying))
 
     def after_flush(self) -> None:
-        """Must run at the end of a turn, when what was published has left."""
+        """Must run at the end of a turn, when what was said has left."""
+        while self._saying:  # by those whom the flush woke: who goes on to speak, or is gone
+            self.end_turn()
+            self._flusher.flush()
         if self._forwarding:
             self._forwarding = False
             failpoints.hit("worker.after_forward")
