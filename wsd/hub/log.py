@@ -117,8 +117,8 @@ class Log:
         memory = durability == "memory"
         self.path = ":memory:" if memory else os.path.join(directory, "wsd.db")
         self._high_water: HighWater | None = None
-        self._deleted = False
-        """The write-ahead log may hold texts that are deleted."""
+        self._deleted = True
+        """The write-ahead log may hold texts that are deleted; a start cannot know."""
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_S)
             self._prepare(durability)
