@@ -64,7 +64,7 @@ def publish_before_commit() -> None:
             if len(batch) == len(results):
                 publish(hub, batch, results)
                 acknowledge(hub, batch, results)
-                hub.flusher.flush()
+                hub._leave()
         hit(name)
 
     Hub._commit = note_batch  # type: ignore[method-assign]

@@ -30,9 +30,8 @@ def numbers_told(data: bytes) -> list[int]:
     found, at = [], 0
     while at + 4 <= len(data):
         end = at + 4 + int.from_bytes(data[at : at + 4], "big")
-        frame = msgspec.msgpack.decode(data[at + 4 : end])
-        if frame[0] in (HAPPENED, DONE):
-            found.append(frame[2])
+        packet = msgspec.msgpack.decode(data[at + 4 : end])
+        found += [frame[2] for frame in packet if frame[0] in (HAPPENED, DONE)]
         at = end
     return found
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.parts import draft
 from wsd.chat import wire
-from wsd.chat.wire import MAX_PACKET, Reader, WireError, encode
+from wsd.chat.wire import MAX_PACKET, PACKET_BYTES, Reader, WireError, encode
 
 FROM_WORKER: list[wire.FromWorker] = [
     wire.Hello("worker 0"), wire.Subscribe("lobby", -1, 50, 500), wire.Unsubscribe("lobby"),
@@ -107,9 +107,10 @@ def test_a_large_frame_in_many_pieces_is_linear() -> None:
     assert read(wire.FromHub, [data[i : i + 65536] for i in range(0, len(data), 65536)]) == [frame]
 
 
-def test_a_turn_with_more_than_a_packet_takes_is_told_in_several() -> None:
+@pytest.mark.parametrize("size", [1000, PACKET_BYTES // 5, PACKET_BYTES * 2])
+def test_a_turn_with_much_to_say_says_it_in_several_packets(size: int) -> None:
     frames: list[wire.FromHub] = [
-        wire.Happened("lobby", n, bytes(MAX_PACKET // 5)) for n in range(1, 12)
+        wire.Happened("lobby", n, bytes(size)) for n in range(1, 3 + 2 * PACKET_BYTES // size)
     ]
     data = encode(frames)
     assert read(wire.FromHub, [data]) == frames
@@ -117,4 +118,5 @@ def test_a_turn_with_more_than_a_packet_takes_is_told_in_several() -> None:
     while data:
         lengths.append(int.from_bytes(data[:4], "big"))
         data = data[4 + lengths[-1] :]
-    assert len(lengths) > 2 and max(lengths) <= MAX_PACKET
+    assert len(lengths) > 1
+    assert max(lengths) <= max(PACKET_BYTES, size + 100)

@@ -18,8 +18,11 @@ from wsd.chat.event import Draft
 RETRY_S = 1.0
 """When a client may try again what the hub could not do now."""
 
+PACKET_BYTES = 256 * 1024
+"""A turn with more to say says it in several packets: the other end begins with the first ones."""
+
 MAX_PACKET = 16 * 1024 * 1024
-"""Bytes; a single frame may be as long."""
+"""Bytes that a reader takes for a packet; one frame may be a whole one."""
 
 
 class WireError(Exception):
@@ -193,7 +196,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 def encode(frames: Sequence[FromWorker | FromHub]) -> bytes:
     body = _encoder.encode(frames)
-    if len(body) > MAX_PACKET and len(frames) > 1:
+    if len(body) > PACKET_BYTES and len(frames) > 1:
         half = len(frames) // 2
         return encode(frames[:half]) + encode(frames[half:])
     return len(body).to_bytes(4, "big") + body

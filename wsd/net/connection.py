@@ -44,7 +44,7 @@ class Flusher:
         self._ring = ring
 
     def flush(self) -> None:
-        """Must be the last in ``Loop.at_turn_end``, behind whatever writes there."""
+        """Belongs behind whatever writes at the end of a turn; who writes later calls it again."""
         while self.touched:  # a flush may close a connection, and that may write to another
             touched, self.touched = self.touched, []
             if self._ring is not None and len(touched) >= self._ring.fewest:
