@@ -195,3 +195,22 @@ def test_a_directory_that_cannot_be(tmp_path: Path, kind: str) -> None:
         path = path / "y" if kind == "below a file" else path
     with pytest.raises(CannotStart, match="x"):
         make_directory(str(path))
+
+
+def test_a_reloads_outcome_is_said_before_it_is_counted(watched: Watched) -> None:
+    """``wsd reload`` waits for the count, and then says why."""
+    master = watched.master
+    board = master._scoreboard
+    said: dict[int, str] = {}
+
+    class Counting(dict[int, int]):
+        def __setitem__(self, cell: int, value: int) -> None:
+            said[cell] = board.note
+
+    master._row = Counting({M.RELOADS: 0, M.RELOADS_FAILED: 0})  # type: ignore[assignment]
+    master._refuse_reload("listen: no such thing")
+    master._apply(master._settings)
+    assert said == {
+        M.RELOADS_FAILED: "reload refused, nothing changed: listen: no such thing",
+        M.RELOADS: "configuration reloaded",
+    }

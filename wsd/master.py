@@ -431,8 +431,9 @@ class Master:
             logs.event(logs.warning, "certificate", detail=text)
 
     def _refuse_reload(self, problem: str) -> None:
-        self._row[M.RELOADS_FAILED] += 1
+        # The words come first: who waits for the count reads them as soon as it changes.
         self._scoreboard.note = f"reload refused, nothing changed: {problem}"
+        self._row[M.RELOADS_FAILED] += 1
         for line in problem.splitlines():
             logs.event(logs.error, "reload_refused", detail=line)
 
@@ -443,8 +444,8 @@ class Master:
         with child.packed(settings) as file:
             for slot in self._slots:
                 self._order(slot, child.RELOAD, (file.fileno(),))
-        self._row[M.RELOADS] += 1
         self._scoreboard.note = "configuration reloaded"
+        self._row[M.RELOADS] += 1
         logs.event(logs.info, "reloaded")
 
     def _order(self, slot: Slot, order: bytes, fds: tuple[int, ...] = ()) -> None:
