@@ -197,8 +197,11 @@ def test_a_directory_that_cannot_be(tmp_path: Path, kind: str) -> None:
         make_directory(str(path))
 
 
-def test_a_reloads_outcome_is_said_before_it_is_counted(watched: Watched) -> None:
+def test_a_reloads_outcome_is_said_before_it_is_counted(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``wsd reload`` waits for the count, and then says why."""
+    monkeypatch.setattr("wsd.master.logs.setup", lambda *_: None)
     master = watched.master
     board = master._scoreboard
     said: dict[int, str] = {}
