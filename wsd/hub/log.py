@@ -35,6 +35,7 @@ CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the write-ahead log from which on they are brought into the file."""
 
 CACHE_KIB = 16 * 1024
+"""Memory for pages of the file, at most."""
 
 TRIM_ROWS = 500
 """Rows that retention removes in one step, so that no publish waits long for it."""

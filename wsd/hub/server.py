@@ -28,7 +28,8 @@ from wsd.net.listener import Acceptor
 from wsd.net.loop import Loop
 
 LINK_QUEUE = 8 * 1024 * 1024
-"""Bytes waiting for one worker; beyond, its link is cut and it asks for what it missed."""
+"""Bytes waiting for one worker when there is more to say to it; beyond, its link is cut and it asks
+for what it missed."""
 
 ANSWER_QUEUE = 1024 * 1024
 """Bytes waiting for one worker beyond which its questions wait.  A page of history is thousands
