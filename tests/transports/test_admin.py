@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -11,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.parts import Site, Wire, draft
 from wsd.chat.rooms import EMPTY_ROOM_S
 from wsd.metrics import BY_REASON, EXPORTED, M
-from wsd.transports.admin import SILENT_S, AdminRouter
+from wsd.net.connection import PIECE_BYTES
+from wsd.transports.admin import SILENT_S, AdminRouter, TailClient
 
 
 def wire_of(site: Site, *, local: bool = True) -> Wire:
@@ -217,6 +219,26 @@ def test_a_tail_that_ended_before_it_began(site: Site) -> None:
 def test_a_tail_of_a_bad_room(site: Site) -> None:
     assert ask(wire_of(site), "/api/v1/tail", {"room": "a b"})[0] == 400
     assert ask(wire_of(site), "/api/v1/tail", {})[0] == 400
+
+
+def test_a_tail_that_is_not_read_takes_bounded_memory(make_site: Any) -> None:
+    """Short events take more memory for their places in the queue than for their bytes."""
+    site = make_site(limits={"queue": 4096})
+    wire = tail(site)
+    context = site.workers[0].context
+    (client,) = [each for each in context.attendants if isinstance(each, TailClient)]
+    numbers = itertools.count()
+
+    def say(text: str) -> None:
+        context.link.publish(draft(text, cid=str(next(numbers))), lambda outcome: None)
+        site.turn()
+
+    while not client.connection.blocked:
+        say("x" * 1000)
+    for _ in range(100):
+        say("x")
+    assert 2048 < client.connection.weight <= 4096 + PIECE_BYTES
+    wire.close()
 
 
 def test_a_slow_tail_misses_nothing(make_site: Any) -> None:

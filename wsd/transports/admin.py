@@ -79,7 +79,7 @@ class TailClient:
         self._inside = True
 
     def deliver(self, data: bytes) -> bool:
-        if self.connection.queued > self._context.settings.limits.queue:
+        if self.connection.weight + len(data) > self._context.settings.limits.queue:
             return False
         self.connection.write(data)
         return True
