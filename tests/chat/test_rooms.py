@@ -612,6 +612,22 @@ def test_a_position_of_the_future_is_asked_about_once(site: Site) -> None:
     assert len(done) == 3 and not room.waiting
 
 
+def test_a_position_that_comes_when_the_question_has_left_is_asked_about_again(site: Site) -> None:
+    """The hub may have read the question before what this position speaks of was stored."""
+    site.join()
+    context = site.workers[0].context
+    rooms = context.rooms
+    room = rooms.get("lobby")
+    assert room is not None
+    asked, done = room.asked, []
+    for seq in (5, 6):
+        rooms.prepare("lobby", f"{rooms.epoch}.{seq}", lambda: done.append(1))
+        context.link.end_turn()  # as when a flush wakes somebody
+    assert room.asked == asked + 2
+    site.settle()
+    assert len(done) == 2 and not room.waiting
+
+
 # -- gathering
 
 

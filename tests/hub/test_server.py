@@ -49,6 +49,8 @@ class Worker:
 
     # -- wsd.hub.link.Receiver
 
+    def on_leaving(self) -> None: ...
+
     def on_contact(self, epoch: str) -> None:
         self.epochs.append(epoch)
         for room in self.rooms:

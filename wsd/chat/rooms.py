@@ -88,7 +88,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._touched: dict[Room, None] = {}
         self._asked_now: set[Room] = set()
-        """Rooms whose subscription was told in this turn, and leaves at its end."""
+        """Rooms whose subscription was told and has not left."""
         self.epoch = ""
 
     def get(self, name: str) -> Room | None:
@@ -321,7 +321,6 @@ class Rooms:
     # -- the end of a turn
 
     def end_turn(self) -> None:
-        self._asked_now.clear()
         gathering: dict[Room, None] = {}
         while self._touched:
             touched, self._touched = self._touched, {}
@@ -401,6 +400,9 @@ class Rooms:
         member.feed(data)
 
     # -- news from the hub
+
+    def on_leaving(self) -> None:
+        self._asked_now.clear()
 
     def on_contact(self, epoch: str) -> None:
         if self.epoch and epoch != self.epoch:

@@ -26,6 +26,9 @@ BACKOFF_S = (0.02, 1.0)
 class Receiver(Protocol):
     """What the hub's news are for: the worker's rooms."""
 
+    def on_leaving(self) -> None:
+        """What was told leaves now: answers to it need not know of what comes from here on."""
+
     def on_contact(self, epoch: str) -> None:
         """The link is up; say what this worker is subscribed to, and who is here."""
 
@@ -100,7 +103,8 @@ class HubLink:
     def end_turn(self) -> None:
         """Must run at the end of a turn, before the flush."""
         saying, self._saying = self._saying, []
-        if saying and self._connection:
+        if saying and self._connection and self._receiver:
+            self._receiver.on_leaving()
             self._connection.write(wire.encode(saying))
 
     def after_flush(self) -> None:
