@@ -509,14 +509,68 @@ def test_presence_over_two_links(hall: Site, pair: Pair) -> None:
     pair[0].link.people("lobby", people.append)
     pair[1].link.overview(people.append)
     hall.settle()
-    assert people[0].value == [{"uid": "ann", "name": "Ann"}, {"uid": "bob", "name": "Bob"}]
-    assert people[1].value == [{"room": "lobby", "online": 2, "head": 0}]
+    assert people[0].values == [{"uid": "ann", "name": "Ann"}, {"uid": "bob", "name": "Bob"}]
+    assert people[1].values == [{"room": "lobby", "online": 2, "head": 0}]
     hall.loops.remove(pair[0].loop)  # worker 0 dies
     pair[0].cut()
     hall.pass_(9)
     assert pair[1].presence == []
     hall.pass_(3)
     assert [frame.left for frame in pair[1].presence] == [["ann"]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7])
+def test_a_long_answer_comes_in_parts(
+    hall: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(server, "LISTED", 3)
+    names = [f"g{i}" for i in range(count)]
+    for name in names:
+        pair[0].link.tell(wire.Present("lobby", name, name.upper(), True))
+        pair[0].link.tell(wire.Present(f"room{name}", name, name.upper(), True))
+    found: list[Any] = []
+    pair[0].link.people("lobby", found.append)
+    pair[0].link.overview(found.append)
+    pair[0].publish(draft("between"))
+    hall.settle()
+    people, rooms = found
+    assert [each["uid"] for each in people.values] == names
+    assert {each["room"] for each in rooms.values} == {f"room{n}" for n in names} | (
+        {"lobby"} if names else set()
+    )
+    assert not pair[0].link.unanswered and not pair[0].link._listed
+
+
+def test_the_link_breaks_in_the_middle_of_a_long_answer(
+    hall: Site, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again, and nobody is listed twice."""
+    monkeypatch.setattr(server, "LISTED", 1)
+    monkeypatch.setattr(server, "ANSWER_QUEUE", 0)  # one part a turn
+    names = [f"g{i}" for i in range(5)]
+    for name in names:
+        pair[1].link.tell(wire.Present("lobby", name, name, True))
+    hall.settle()
+    found: list[Any] = []
+    pair[0].link.people("lobby", found.append)
+    while not pair[0].link._listed:
+        hall.turn()
+    assert not found
+    pair[0].cut()
+    hall.pass_(1)
+    (people,) = found
+    assert [each["uid"] for each in people.values] == names
+
+
+def test_more_rooms_than_one_packet_holds(hall: Site, pair: Pair) -> None:
+    count = 100_000
+    for i in range(count):
+        hall.hub._presence.appear(1, f"{'room' * 40}{i}", "g", "G", False)
+    found: list[Any] = []
+    pair[0].link.overview(found.append)
+    hall.settle(400)
+    assert [len(answer.values) for answer in found] == [count]
+    assert pair[0].epochs == pair[0].epochs[:1]  # never cut
 
 
 # -- retention in the background

@@ -174,8 +174,11 @@ class Trimmed(_Frame, tag=29):
 
 
 class Answer(_Frame, tag=28):
+    """A part of a list; ``more``: another one follows."""
+
     n: int
-    value: Any
+    values: list[dict[str, Any]]
+    more: bool = False
 
 
 FromWorker = (

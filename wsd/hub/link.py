@@ -52,6 +52,8 @@ class HubLink:
         self._backoff_s = BACKOFF_S[0]
         self._n = 0
         self._waiting: dict[int, tuple[wire.FromWorker, Callable[[Any], None]]] = {}
+        self._listed: dict[int, list[dict[str, Any]]] = {}
+        """Of answers that come in parts, what has come."""
         self._saying: list[wire.FromWorker] = []
         """What this turn has to say."""
         self._forwarding = False
@@ -136,10 +138,13 @@ class HubLink:
         if isinstance(frame, wire.Happened):
             self._row[M.EVENTS] += 1
             receiver.on_event(frame.room, frame.seq, frame.json)
-        elif isinstance(frame, wire.Done | wire.Refused | wire.Rows | wire.Answer):
-            waiting = self._waiting.pop(frame.n, None)
-            if waiting is not None:
-                waiting[1](frame)
+        elif isinstance(frame, wire.Done | wire.Refused | wire.Rows):
+            self._answered(frame)
+        elif isinstance(frame, wire.Answer):
+            listed = self._listed.setdefault(frame.n, [])
+            listed += frame.values
+            if not frame.more:
+                self._answered(wire.Answer(frame.n, listed))
         elif isinstance(frame, wire.Subscribed):
             receiver.on_subscribed(frame)
         elif isinstance(frame, wire.Presence):
@@ -150,6 +155,12 @@ class HubLink:
             receiver.on_trimmed(frame.room, frame.oldest)
         else:
             self._on_welcome(frame)
+
+    def _answered(self, frame: wire.Done | wire.Refused | wire.Rows | wire.Answer) -> None:
+        self._listed.pop(frame.n, None)
+        waiting = self._waiting.pop(frame.n, None)
+        if waiting is not None:
+            waiting[1](frame)
 
     def _on_welcome(self, frame: wire.Welcome) -> None:
         assert self._receiver is not None and self._connection is not None
@@ -183,6 +194,7 @@ class HubLink:
         self._row[M.LINK_UP] = 0
         self._connection = None
         self._saying.clear()
+        self._listed.clear()
         self._connect_later()
 
     def _connect_later(self) -> None:

@@ -13,8 +13,8 @@ import socket
 import sqlite3
 import struct
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from wsd import failpoints, logs
 from wsd.chat import wire
@@ -41,10 +41,21 @@ ROWS_BYTES = 4 * 1024 * 1024
 ERASE_S = 10.0
 """How long the text of a deleted message may still stand in the write-ahead log."""
 
+LISTED = 1_000
+"""Rooms or people that one answer brings, at most: of 200,000 a single one would be too long for
+the link."""
+
 TRIM_S = 0.2
 """Time between two steps of retention."""
 
 STORAGE_TEXT = "the message log cannot be written or read now; try again"
+
+
+class _Listing(NamedTuple):
+    """What is left to say of a long answer."""
+
+    n: int
+    rest: Iterator[dict[str, Any]]
 
 
 class Link:
@@ -55,7 +66,7 @@ class Link:
         self.number = number
         self.worker = "?"
         self.rooms: set[str] = set()
-        self.asked: deque[wire.FromWorker] = deque()
+        self.asked: deque[wire.FromWorker | _Listing] = deque()
         self._saying: list[wire.FromHub] = []
         self._reader = wire.Reader(wire.FromWorker)
         self.connection = LinkConnection(hub.loop, hub.flusher, sock, self)
@@ -170,6 +181,7 @@ class Hub:
             wire.Overview: self._overview,
             wire.People: self._people,
             wire.Hello: self._hello,
+            _Listing: self._list,
         }
 
     # -- links
@@ -240,7 +252,7 @@ class Hub:
         """Have the loop come to ``_end_turn`` although nothing may arrive."""
         self.loop.call_later(0, lambda: None)
 
-    def _answer(self, link: Link, frame: wire.FromWorker) -> None:
+    def _answer(self, link: Link, frame: wire.FromWorker | _Listing) -> None:
         try:
             self._handlers[type(frame)](link, frame)
         except sqlite3.Error as error:
@@ -379,15 +391,23 @@ class Hub:
         self._tell_room(frame.room, wire.Typed(frame.room, frame.uid))
 
     def _overview(self, link: Link, frame: wire.Overview) -> None:
-        rooms = [
+        rooms = (
             {"room": name, "online": online, "head": self.log.bounds(name)[1]}
-            for name, online in self._presence.rooms()
-        ]
-        link.tell(wire.Answer(frame.n, rooms))
+            for name, online in list(self._presence.rooms())
+        )
+        self._list(link, _Listing(frame.n, rooms))
 
     def _people(self, link: Link, frame: wire.People) -> None:
-        people = [{"uid": uid, "name": name} for uid, name in self._presence.people(frame.room)]
-        link.tell(wire.Answer(frame.n, people))
+        people = list(self._presence.people(frame.room))
+        self._list(link, _Listing(frame.n, ({"uid": uid, "name": name} for uid, name in people)))
+
+    def _list(self, link: Link, listing: _Listing) -> None:
+        """Say the next part, and the rest as the worker takes it."""
+        part = list(itertools.islice(listing.rest, LISTED))
+        more = len(part) == LISTED
+        link.tell(wire.Answer(listing.n, part, more))
+        if more:
+            link.asked.appendleft(listing)
 
     def _tell_room(self, room: str, frame: wire.Presence | wire.Typed | wire.Trimmed) -> None:
         links = self._subscribers.get(room)

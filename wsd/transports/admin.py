@@ -244,7 +244,7 @@ def _answer_found(
     if isinstance(found, wire.Refused):
         answer(_STATUS.get(found.code, 400), _error(found.code, found.message))
     else:
-        answer(200, put(found.value))
+        answer(200, put(found.values))
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
