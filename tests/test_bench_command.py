@@ -8,9 +8,12 @@ import pty
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -99,6 +102,56 @@ def test_a_limit_that_is_too_low_is_named_with_what_is_needed() -> None:
     assert (code, out) == (1, "")
     assert "500 members need 600 open files in one process, and the limit is 512" in err
     assert "ask for at most 412 members" in err
+
+
+@pytest.mark.parametrize("generator", ["c", "python"])
+def test_whoever_kills_it_leaves_nothing_running(generator: str, tmp_path: Path) -> None:
+    if generator == "c" and not shutil.which("cc"):
+        pytest.skip("there is no C compiler")
+    words = ("--seconds", "60", "--members", "5", "--durability", "memory", "--json")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wsd", "bench", *words, "--generator", generator],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    started: list[int] = []
+    try:
+        deadline = time.monotonic() + 30
+        while not any("--publishers" in words_of(pid) for pid in started):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+            started = below(process.pid)
+        assert len(started) == 4  # master, hub, a worker, and who measures them
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 10
+        while any(words_of(pid) for pid in started):
+            assert time.monotonic() < deadline, [words_of(pid) for pid in started]
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+        for pid in filter(words_of, started):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def below(pid: int) -> list[int]:
+    """All processes that descend from ``pid``."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [found for child in map(int, children) for found in (child, *below(child))]
+
+
+def words_of(pid: int) -> str:
+    """Empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Child:
             signal.signal(signum, signal.SIG_IGN)  # those are the master's
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         ignore_names_that_are_no_text()
-        _die_with_parent()
+        die_with_parent(signal.SIGKILL)
         self._row[M.PID] = os.getpid()
         self._row[M.STARTS] += 1
 
@@ -142,8 +142,11 @@ def _unpacked(fd: int) -> Settings:
     return msgspec.msgpack.decode(data, type=Settings)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this process with the master, so that even a hung one goes."""
+def die_with_parent(signum: signal.Signals) -> None:
+    """Have the kernel send ``signum`` to this process when its parent dies, however that comes.
+
+    A parent that died before the call has to be noticed in another way: a child of the master by
+    the end of file on its socket.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # A master that died before the call is noticed by the end of file on its socket.
+    libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)

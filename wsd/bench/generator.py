@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsd.bench.server import CannotMeasure, Served
+from wsd.child import die_with_parent
 
 HERE = Path(__file__).resolve().parent
 MARKER = 30
@@ -86,8 +89,9 @@ def run(generator: Generator, served: Served, options: Any, on_progress: OnProgr
         "--hello", HELLO, "--message", SAY,
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, preexec_fn=partial(die_with_parent, signal.SIGTERM),
+    )  # fmt: skip
     assert process.stdout and process.stderr
     errors = []
     try:

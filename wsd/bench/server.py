@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from wsd.child import die_with_parent
 
 START_S = 20.0
 STOP_S = 15.0
@@ -65,6 +69,8 @@ def own_daemon(
             stdout=output,
             stderr=output,
             env=environ,
+            # Whoever kills the command leaves no daemon behind.
+            preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )
     try:
         yield Served(process.pid, _port(process, said))
