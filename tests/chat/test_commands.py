@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.parts import V1, Site, draft
 from wsd.chat.commands import MAX_UNANSWERED
+from wsd.config import RoomOverrides
 from wsd.metrics import M
 
 Make = Callable[..., Site]
@@ -222,9 +223,51 @@ def test_rooms_that_were_not_joined(ann: V1, room: str) -> None:
     assert ann.error(type="leave", room=room) == "unknown_room"
 
 
+def test_a_room_of_other_origins_is_not_entered_by_another_ones_address(make_site: Make) -> None:
+    site = make_site(
+        origins=("https://a.example",),
+        rooms={"secret": RoomOverrides(origins=("https://b.example",))},
+    )
+    origin = "Origin: https://a.example\r\n"
+    page = V1(site.websocket("/chat?room=lobby", protocol="wsd.v1", headers=origin))
+    assert page.error(type="hello", rooms={"secret": None}) == "denied"
+    page.say_hello()
+    assert page.error(type="join", room="secret") == "denied"
+    assert page.error(type="history", room="secret") == "denied"
+    assert answer(page, type="join", room="other")["type"] == "ok"
+    program = site.join()  # none of a browser's: it says of no page that it is one
+    assert answer(program, type="join", room="secret")["type"] == "ok"
+
+
 @pytest.mark.parametrize("cid", ["", "x" * 65, 5, ["a"]])
 def test_bad_cids(ann: V1, cid: Any) -> None:
     assert ann.error(type="say", room="lobby", text="x", cid=cid) == "bad"
+
+
+@pytest.mark.parametrize("command", [{"type": "typing", "room": "lobby"}, {"type": "pong"}])
+def test_who_asks_for_a_reply_gets_one(ann: V1, command: dict[str, Any]) -> None:
+    assert answer(ann, **command) == {"type": "ok", "id": 99}
+    assert ann.ask(**command) == []
+
+
+def test_a_cid_of_another_room_is_refused(site: Site, ann: V1) -> None:
+    """An ``ok`` would name a message that is not there."""
+    ann.ask(type="join", room="other")
+    answer(ann, type="say", room="lobby", text="x", cid="c")
+    assert ann.error(type="say", room="other", text="x", cid="c") == "bad"
+    assert site.hub.log.bounds("other") == (1, 0)
+
+
+def test_a_retry_of_an_untidy_text_is_the_same_while_the_guest_has_to_wait(
+    make_site: Make
+) -> None:
+    site = make_site(limits={"every": 5.0, "burst": 2})
+    ann = site.join()
+    texts = [("a", "retry me  \r\n"), ("b", "x"), ("c", "y")]
+    *_, last = [answer(ann, type="say", room="lobby", text=t, cid=c) for c, t in texts]
+    assert last["code"] == "rate"
+    again = answer(ann, type="say", room="lobby", text=texts[0][1], cid="a")
+    assert (again["seq"], again["duplicate"], again.get("differs")) == (1, True, None)
 
 
 def test_dl_10_a_retry_is_no_second_message(site: Site, ann: V1) -> None:
@@ -419,6 +462,29 @@ def test_the_log_is_replaced_while_rooms_are_awaited(site: Site) -> None:
 
 
 # -- the rest
+
+
+def test_a_new_name_in_a_hello_is_told_to_the_room(site: Site, ann: V1) -> None:
+    """Of somebody who is there already, in another tab."""
+    bob = site.join(name="Bob")
+    site.pass_(1.5)
+    bob.pump()
+    token = ann.welcome["token"]
+    assert site.join(token=token, name="Anna").welcome["name"] == "Anna"
+    site.pass_(1.5)
+    told = [v["joined"] for v in bob.pump() if v["type"] == "presence"]
+    assert told == [[[ann.welcome["uid"], "Anna"]]]
+
+
+def test_new_names_in_hellos_count_as_such(site: Site, ann: V1) -> None:
+    names = []
+    for i in range(14):
+        tab = site.join(token=ann.welcome["token"], name=f"Name {i}")
+        names.append(tab.welcome["name"])
+        tab.close()
+        site.settle()
+    assert names == [f"Name {min(i, 9)}" for i in range(14)]
+    assert ann.error(type="rename", name="Anna") == "rate"
 
 
 def test_rename(site: Site, ann: V1) -> None:

@@ -174,6 +174,14 @@ def test_changes_show_in_the_ring() -> None:
     assert b'"deleted":true' in room.ring[2].json
 
 
+def test_a_deleted_text_is_shown_to_nobody_when_its_message_has_left_the_ring() -> None:
+    room = filled(5, 6)
+    room.append(edit(7, 2, "secret"), 30)
+    room.append(edit(8, 3, "another's"), 30)
+    room.append(delete(9, 2), 30)
+    assert shown(room) == [(5, "5"), (6, "6"), (7, ""), (8, "another's"), (9, "-")]
+
+
 def test_live_members_are_told_the_change_itself() -> None:
     """Whoever saw the message is told of its end; only later readers are spared the text."""
     room = filled(1, 0)

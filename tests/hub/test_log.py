@@ -281,6 +281,20 @@ def test_edit_and_delete_of_a_message_of_the_same_batch(box: Box) -> None:
     assert box.texts() == [(1, ""), (2, ""), (3, "delete")]
 
 
+def test_a_message_that_retention_took_is_deleted_from_its_edits(box: Box) -> None:
+    box.say("first")
+    box.put(draft("secret", kind=EDIT, ref=1), draft("y"))
+    box.log.trim("lobby", 2, DAY)
+    assert box.texts() == [(2, "secret"), (3, "y")]
+    (refused,) = box.put(draft("", kind=DELETE, ref=1, uid="another"))
+    assert isinstance(refused, Refusal)
+    (stored,) = box.put(draft("", kind=DELETE, ref=1))
+    assert isinstance(stored, Stored)
+    assert box.texts() == [(2, ""), (3, "y"), (4, "delete")]
+    (refused,) = box.put(draft("", kind=DELETE, ref=1))
+    assert isinstance(refused, Refusal)  # nothing is left of it
+
+
 def test_a_deleted_text_is_nowhere_in_the_files(box: Box) -> None:
     words = [b"Krypton", b"Xenon", b"Radon"]
     for i in range(50):
@@ -660,28 +674,28 @@ class Model:
     def __init__(self) -> None:
         self.rooms: dict[str, list[dict[str, Any]]] = {}
         self.heads: dict[str, int] = {}
-        self.known: dict[tuple[str, str], int] = {}
+        self.known: dict[tuple[str, str], tuple[str, int]] = {}
 
     def append(self, d: Draft) -> tuple[str, int]:
         if (d.uid, d.cid) in self.known:
-            return "again", self.known[d.uid, d.cid]
+            room, seq = self.known[d.uid, d.cid]
+            return ("again", seq) if room == d.room else ("refused", 0)
         rows = self.rooms.setdefault(d.room, [])
         if d.kind != "message":
             target = next((r for r in rows if r["seq"] == d.ref and r["kind"] == "message"), None)
-            if target is None or target["gone"] or target["uid"] != d.uid:
+            told = [target] if target else []
+            if d.kind == DELETE:
+                told += [r for r in rows if r["kind"] == EDIT and r["ref"] == d.ref and r["text"]]
+            if not told or told[0]["gone"] or told[0]["uid"] != d.uid:
                 return "refused", 0
-            if d.kind == EDIT:
-                target["text"] = d.text
-            else:
-                target["gone"] = True
-                for row in rows:
-                    if row is target or (row["kind"] == EDIT and row["ref"] == d.ref):
-                        row["text"] = ""
+            for row in told:
+                row["text"] = d.text
+            told[0]["gone"] = d.kind == DELETE
         seq = self.heads[d.room] = self.heads.get(d.room, 0) + 1
         rows.append(
             {"seq": seq, "kind": d.kind, "uid": d.uid, "ref": d.ref, "text": d.text, "gone": False}
         )
-        self.known[d.uid, d.cid] = seq
+        self.known[d.uid, d.cid] = d.room, seq
         return "new", seq
 
     def trim(self, room: str, size: int) -> None:

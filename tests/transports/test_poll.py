@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.parts import Site
+from tests.support.parts import Site, draft
 from tests.support.web import Answer, Browser, ask, say, token_of
 
 Make = Callable[..., Site]
@@ -52,6 +52,21 @@ def test_positions_join_on_at_any_worker(make_site: Make) -> None:
         got += seqs(answer)
         position = lobby(answer)["position"]
     assert got == list(range(1, 19))
+
+
+def test_a_long_replay_is_read_to_its_end(make_site: Make) -> None:
+    """Its positions may lie further back than ``recover_max``: they are the server's own."""
+    site = make_site(history={"replay": 300, "recover_max": 50})
+    for i in range(400):
+        site.workers[0].context.link.publish(draft(cid=str(i)), lambda outcome: None)
+    site.settle()
+    token, position, got = token_of(site), None, []
+    for _ in range(4):
+        answer = poll(site, token=token, wait=0, rooms={"lobby": position})
+        assert lobby(answer)["recovered"] is (position is not None)
+        position = lobby(answer)["position"]
+        got += seqs(answer)
+    assert got == list(range(101, 401))
 
 
 def test_it_is_held_until_something_happens(site: Site) -> None:

@@ -54,6 +54,16 @@ def test_replies_stand_in_the_order_of_the_commands(site: Site) -> None:
     assert watcher.events() == [(1, "one"), (2, "two")]
 
 
+def test_a_refused_typing_is_an_error_wherever_it_stands(site: Site) -> None:
+    hello = {"type": "hello"}
+    for commands in ([hello], [hello, hello]):
+        typing = {"type": "typing", "id": 1, "room": "lobby"}
+        error, *_ = send(site, typing, *commands)
+        assert (error["type"], error["id"], error["code"]) == ("error", 1, "auth")
+    replies = send(site, {"type": "typing", "room": "a b"}, {"type": "pong"}, token=token_of(site))
+    assert [reply.get("code") for reply in replies] == ["bad", None]
+
+
 def test_who_is_refused_leaves_no_timer_behind(site: Site) -> None:
     def timers() -> int:
         return sum(timer.callback is not None for _, _, timer in site.workers[0]._loop._timers)

@@ -10,6 +10,7 @@ import itertools
 import secrets
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -81,6 +82,9 @@ class Client(Member, Protocol):
 
     def release(self) -> None: ...
 
+    def may_use(self, room: str) -> bool:
+        """Whether the page that it belongs to is one of the room's ``origins``."""
+
 
 def _short(number: float) -> float:
     """25 rather than 25.0"""
@@ -130,7 +134,7 @@ class Commands:
             TypingNote: self._typing,
             History: self._history,
             Moderate: self._moderate,
-            Pong: lambda client, command: None,
+            Pong: lambda client, command: self._ok(client, command, {}),
         }
 
     def handle(self, client: Client, json: bytes) -> None:
@@ -203,8 +207,15 @@ class Commands:
         if len(wanted) > self.settings.limits.rooms_per_connection:
             raise Refuse("bad", f"at most {self.settings.limits.rooms_per_connection} rooms")
         wanted = {room_name(name): after for name, after in wanted.items()}
+        for name in wanted:
+            self._judge_origin(client, name)
         self.introduce(client, command.token, command.name)
         self.enter(client, wanted, entered)
+
+    def _judge_origin(self, client: Client, room: str) -> None:
+        """A room may have ``origins`` of its own, and ``client`` have come by another's address."""
+        if self.settings.rooms and not client.may_use(room):
+            raise Refuse("denied", "pages of this origin may not use this room")
 
     def enter(
         self,
@@ -219,11 +230,15 @@ class Commands:
     def introduce(self, client: Client, token: str, name: str | None) -> Guest:
         """Give ``client`` the guest that it is.  Raises Refuse for a name that cannot be had."""
         try:
-            client.guest = self._guests.arrive(token, guest_name(name) if name else None)
+            wish = guest_name(name) if name else None
         except NameProblem as problem:
             raise Refuse("name_bad", str(problem)) from None
+        client.guest = guest = self._guests.arrive(token, wish)
         client.known = True
-        return client.guest
+        if wish and wish != guest.name and self._rates.may_rename(guest.uid):
+            self._guests.rename(guest, wish)
+            self._rooms.renamed(guest)
+        return guest
 
     def welcome(self, client: Client, id_: int | None, entries: Entries) -> dict[str, Any]:
         """The answer to a hello.  Whoever only watches is told nothing of who it is."""
@@ -298,6 +313,7 @@ class Commands:
         limit = self.settings.limits.rooms_per_connection
         if name not in client.rooms and len(client.rooms) >= limit:
             raise Refuse("bad", f"at most {limit} rooms at once")
+        self._judge_origin(client, name)
 
         def done() -> None:
             entry = self._enter(client, {name: command.after}, True)[name]
@@ -409,6 +425,9 @@ class Commands:
     ) -> None:  # fmt: skip
         """A retry of what was accepted gets its ``ok`` whatever has become forbidden since."""
         guest = client.guest
+        if text is not None:
+            with suppress(Refuse):  # what the hub knows is a text as it is stored
+                text = clean_text(text, self.settings.for_room(room).limits.text)
         draft = Draft(
             room, kind, guest.uid, guest.name, guest.role, command.cid or "", text or "", ref
         )
@@ -501,6 +520,7 @@ class Commands:
         room = self._joined(client, command.room)
         if self._rates.may_tell_typing(client.guest.uid):
             self._hub.tell(wire.Typing(room, client.guest.uid))
+        self._ok(client, command, {})
 
     def _history(self, client: Client, command: History) -> None:
         room = room_name(command.room)
@@ -508,6 +528,7 @@ class Commands:
         limit = 50 if command.limit is None else command.limit
         if not 0 < before <= MAX_SEQ or limit < 1:
             raise Refuse("bad", "before and limit are positive numbers")
+        self._judge_origin(client, room)
         limit = min(limit, self.settings.for_room(room).history.page_max)
 
         def done(page: Page) -> None:

@@ -48,7 +48,8 @@ class Guests:
         self._by_uid: dict[str, Guest] = {}
 
     def arrive(self, token: str, name: str | None) -> Guest:
-        """The guest that ``token`` speaks of, or a new one; ``name`` is clean or None."""
+        """The guest that ``token`` speaks of, or a new one, who is called ``name`` (clean, or None
+        for a name of ours)."""
         claims = self.claims(token)
         uid = claims.uid if claims else next(self._uids)
         guest = self._by_uid.get(uid)
@@ -57,8 +58,6 @@ class Guests:
             guest = self._by_uid[uid] = Guest(uid, first, "guest", self._clock())
         if claims and claims.time >= guest.named_at:  # it may have been renamed at another worker
             guest.call(claims.name, claims.time)
-        if name and name != guest.name:
-            self.rename(guest, name)
         guest.connections += 1
         return guest
 
@@ -78,7 +77,8 @@ class Guests:
 
     def rename(self, guest: Guest, name: str) -> None:
         """``name`` is clean."""
-        guest.call(name, int(self._wall()))
+        # Tokens have whole seconds: an older one of this second must not bring the old name back.
+        guest.call(name, int(self._wall()) + 1)
 
     def leave(self, guest: Guest) -> None:
         guest.connections -= 1

@@ -118,6 +118,10 @@ class Rates:
             words = "ten new names, then one a minute"
             raise Refuse("rate", words, int(wait_s * 1000) + 1)
 
+    def may_rename(self, uid: str) -> bool:
+        """Count a new name that is a wish: who may not have it keeps the old one."""
+        return not self._allowances.take(RENAMES, self._clock(), "rename", uid)
+
     def may_tell_typing(self, uid: str) -> bool:
         return not self._allowances.take(TYPING_NOTES, self._clock(), "typing", uid)
 

@@ -151,6 +151,8 @@ class Room:
     def _apply(self, change: Event) -> None:
         """Show the changed message to later readers of the ring, as the log does."""
         body = events.decode(change.json)
+        if isinstance(body, Delete):
+            self._blank_edits(body.ref)  # which may be here though the message is not any more
         if not isinstance(body, Edit | Delete) or not self.first <= body.ref < change.seq:
             return
         message = events.decode(self.ring[body.ref - self.first].json)
@@ -160,11 +162,10 @@ class Room:
             message.text, message.edited = body.text, True
         else:
             message.text, message.deleted = "", True
-            self._blank_edits(body.ref)
         self._replace(message)
 
     def _blank_edits(self, ref: int) -> None:
-        for old in self.ring[ref - self.first :]:
+        for old in self.ring[max(ref - self.first, 0) :]:
             if old.json.startswith(b'{"type":"edit"'):
                 edit = events.decode(old.json)
                 if isinstance(edit, Edit) and edit.ref == ref:
@@ -222,11 +223,12 @@ class Room:
             line.abort("reset")
         return fanout.slow
 
-    def notice(self, value: dict[str, Any]) -> None:
-        """Tell the live members something that has no number."""
+    def notice(self, value: dict[str, Any], but: str = "") -> None:
+        """Tell the live members, but for the guest ``but``, something that has no number."""
         json = msgspec.json.encode(value)
         for encoding, members in self.live.items():
             data = encoding.notice(json)
             if data:
                 for member in members:
-                    member.deliver(data)
+                    if not but or member.guest.uid != but:
+                        member.deliver(data)

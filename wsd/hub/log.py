@@ -308,13 +308,16 @@ class Log:
         failpoints.hit("hub.in_transaction")
         return Stored(seq, now, (seq, json))
 
-    def find(self, draft: Draft) -> Stored | None:
+    def find(self, draft: Draft) -> Stored | Refusal | None:
         """What became of ``draft`` if it was stored before."""
         known = self._db.execute(
-            "SELECT seq, time, text FROM sent WHERE uid = ? AND cid = ?", (draft.uid, draft.cid)
+            "SELECT seq, time, text, room FROM sent WHERE uid = ? AND cid = ?",
+            (draft.uid, draft.cid),
         ).fetchone()
         if known is None:
             return None
+        if known[3] != (self._rooms.get(draft.room) or self._load(draft.room)).id:
+            return Refusal("bad", "this cid is that of a message in another room")
         return Stored(known[0], known[1], None, known[2] != _fingerprint(draft))
 
     def _change_target(self, room: _Room, draft: Draft) -> Refusal | None:
@@ -328,6 +331,9 @@ class Log:
             (room.id, draft.ref, MESSAGE),
         ).fetchone()
         if row is None:
+            # Retention may have taken the message and not yet its edits.
+            if draft.kind == DELETE and self._erase_edits(room.id, draft.ref, draft.uid):
+                return None
             return Refusal("bad", f"there is no message {draft.ref} in this room")
         if row[0] != draft.uid:
             return Refusal("denied", "that message is not yours")
@@ -339,21 +345,26 @@ class Log:
             message.text, message.edited = draft.text, True
         else:
             message.text, message.deleted = "", True
-            self._erase_edits(room.id, message.seq)
+            self._erase_edits(room.id, message.seq, draft.uid)
             self._deleted = True
         self._rewrite(room.id, message.seq, event.encode(message))
         return None
 
-    def _erase_edits(self, room_id: int, ref: int) -> None:
-        edits = self._db.execute(
-            "SELECT seq, json FROM events WHERE room = ? AND ref = ? AND kind = ?",
-            (room_id, ref, EDIT),
+    def _erase_edits(self, room_id: int, ref: int | None, uid: str) -> bool:
+        """Take the texts out of the edits of a message; False if there were none."""
+        rows = self._db.execute(
+            "SELECT seq, json FROM events WHERE room = ? AND ref = ? AND kind = ? AND uid = ?",
+            (room_id, ref, EDIT, uid),
         ).fetchall()
-        for seq, json in edits:
+        erased = False
+        for seq, json in rows:
             edit = event.decode(json)
             assert isinstance(edit, Edit)
-            edit.text = ""
-            self._rewrite(room_id, seq, event.encode(edit))
+            if edit.text:
+                edit.text = ""
+                self._rewrite(room_id, seq, event.encode(edit))
+                erased = self._deleted = True
+        return erased
 
     def _rewrite(self, room_id: int, seq: int, json: bytes) -> None:
         self._db.execute(

@@ -141,8 +141,10 @@ def _fitting(rows: list[tuple[int, bytes]], *, newest: bool) -> list[tuple[int, 
     return rows
 
 
-def _done(n: int, stored: Stored) -> wire.Done:
-    return wire.Done(n, stored.seq, stored.time, stored.row is None, stored.differs)
+def _outcome(n: int, result: Stored | Refusal) -> wire.Outcome:
+    if isinstance(result, Refusal):
+        return wire.Refused(n, result.code, result.message)
+    return wire.Done(n, result.seq, result.time, result.row is None, result.differs)
 
 
 class Hub:
@@ -326,12 +328,9 @@ class Hub:
         self, batch: list[tuple[Link, int, Draft]], results: list[Stored | Refusal]
     ) -> None:
         for (link, n, _), result in zip(batch, results, strict=True):
-            if isinstance(result, Refusal):
-                link.tell(wire.Refused(n, result.code, result.message))
-                continue
-            if result.row is None:
+            if isinstance(result, Stored) and result.row is None:
                 self._row[M.DUPLICATES] += 1
-            link.tell(_done(n, result))
+            link.tell(_outcome(n, result))
 
     # -- what workers ask
 
@@ -377,9 +376,8 @@ class Hub:
         link.tell(wire.Rows(frame.n, oldest, rows, more))
 
     def _find(self, link: Link, frame: wire.Find) -> None:
-        known = self.log.find(frame.draft)
-        answer = _done(frame.n, known) if known else wire.Refused(frame.n, "unknown", "")
-        link.tell(answer)
+        known = self.log.find(frame.draft) or Refusal("unknown", "")
+        link.tell(_outcome(frame.n, known))
 
     def _present(self, link: Link, frame: wire.Present) -> None:
         if frame.here:

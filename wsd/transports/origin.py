@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from wsd.protocol.http import HttpError, Request
 
@@ -27,6 +28,22 @@ def origin_allowed(origin: str | None, host: str, patterns: Sequence[str]) -> bo
     # The daemon's own pages always may: else a site that lists its shop would shut out the page
     # behind the box's pop-out link.
     return _same(parts, host) or any(_matches(parts, pattern) for pattern in patterns)
+
+
+class Page(NamedTuple):
+    """Where a visitor's page is from, and the address by which it reached this daemon."""
+
+    origin: str | None
+    host: str
+
+    def may_use(self, patterns: Sequence[str]) -> bool:
+        return origin_allowed(self.origin, self.host, patterns)
+
+
+@lru_cache(maxsize=1024)
+def page_of(origin: str | None, host: str) -> Page:
+    """One for all visitors: each with one of its own would take a tenth of a member's memory."""
+    return Page(origin, host)
 
 
 def check_origin(request: Request, patterns: Sequence[str]) -> list[tuple[str, str]]:

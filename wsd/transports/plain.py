@@ -17,7 +17,6 @@ from wsd.chat.event import Message
 from wsd.chat.identity import Claims
 from wsd.chat.schema import MAX_SEQ, Refuse, Say, room_name
 from wsd.chat.wire import Page
-from wsd.names import NameProblem, guest_name
 from wsd.protocol.http import Headers, HttpError, Request, response
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
@@ -140,13 +139,11 @@ class Writer(Visitor):
 
     def _speak(self, view: View, name: str) -> None:
         try:
-            clean = guest_name(name) if name.strip() else None
-        except NameProblem as problem:
+            self._context.commands.introduce(self, view.token, name if name.strip() else None)
+        except Refuse as refusal:
             view.name = name
-            self._show(str(problem), 400)
+            self._show(refusal.message, 400)
             return
-        self.guest = self._context.guests.arrive(view.token, clean)
-        self.known = True
         view.token, view.name = self._context.guests.token(self.guest), self.guest.name
         if not view.text.strip():  # perhaps only another name
             self._done()

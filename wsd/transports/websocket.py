@@ -26,6 +26,7 @@ from wsd.reasons import (
 )
 from wsd.transports.compression import Framing
 from wsd.transports.context import Context
+from wsd.transports.origin import Page
 from wsd.transports.subscriber import Subscriber
 
 SPARE_SESSIONS = 16
@@ -76,6 +77,7 @@ class WebSocketClient(Subscriber):
         "_heard_at",
         "_held",
         "_leaving",
+        "_page",
         "_ping_due",
         "_pinged_at",
         "_pong",
@@ -92,9 +94,10 @@ class WebSocketClient(Subscriber):
 
     def __init__(
         self, context: Context, connection: Connection, room: str, address: str,
-        deflate: Deflate | None,
+        deflate: Deflate | None, page: Page,
     ) -> None:  # fmt: skip
         super().__init__(context, connection, room, address)
+        self._page = page
         now = context.loop.now
         self.encoding = context.encoding(self.encoding_type, deflate.bits if deflate else 0)
         self._session: Session | None = None
@@ -149,6 +152,9 @@ class WebSocketClient(Subscriber):
     def ping(self) -> bytes:
         """What goes out every ``ping.every`` seconds: a control frame, answered below script."""
         return PING
+
+    def may_use(self, room: str) -> bool:
+        return self._page.may_use(self._context.settings.for_room(room).origins)
 
     # -- input
 
