@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from enum import Enum
 from functools import partial
+from typing import BinaryIO
 
 import setproctitle
 
@@ -175,7 +176,14 @@ class Master:
         return self._slots.index(slot) - 1
 
     def _spawn(self, slot: Slot) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if slot.retiring:  # a reload has asked for fewer while it was to be started
+            return
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:  # no descriptors, or no memory: there may be some later
+            logs.event(logs.error, "fork_failed", detail=str(error), child=slot.name)
+            self._respawn_later(slot, 0.0)
+            return
         ours.setblocking(False)
         theirs.setblocking(False)
         if not slot.is_hub:
@@ -296,7 +304,7 @@ class Master:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         expected = self._phase in (Phase.DRAINING, Phase.STOPPING_HUB)
         logs.event(
-            logs.info if expected else logs.error,
+            logs.info if expected or (slot.retiring and not code) else logs.error,
             "exited", child=slot.name, how=how, lived_s=round(lived_s, 1),
         )  # fmt: skip
         if slot.retiring:
@@ -388,6 +396,7 @@ class Master:
                 if invalid := newly_invalid(self._settings.listen, settings.listen, time.time()):
                     raise ValueError("\n".join(invalid))
                 load_secret(secret_path(settings))
+                file = child.packed(settings)
                 self._resize(settings.workers)
         except (ConfigError, OSError, ValueError) as error:
             self._refuse_reload(str(error))
@@ -395,7 +404,7 @@ class Master:
             if fixed:
                 self._refuse_reload(f"{', '.join(fixed)}: changed, and that needs a restart")
             else:
-                self._apply(settings)
+                self._apply(settings, file)
         self._notifier.ready(self._scoreboard.note)
 
     def _resize(self, workers: int) -> None:
@@ -417,7 +426,13 @@ class Master:
         for slot in self._slots[workers + 1 :]:
             slot.retiring = True
             # What is on its way to it still arrives, and is served, before it is told.
-            self._loop.call_later(STEER_S, partial(self._order, slot, child.DRAIN))
+            self._loop.call_later(STEER_S, partial(self._retire, slot))
+
+    def _retire(self, slot: Slot) -> None:
+        if slot.pid:
+            self._order(slot, child.DRAIN)
+        elif slot in self._slots:  # it was waiting to be started again
+            self._retired(slot)
 
     def _retired(self, slot: Slot) -> None:
         self._scoreboard.row(slot.name)[M.STARTS] = 0
@@ -437,11 +452,12 @@ class Master:
         for line in problem.splitlines():
             logs.event(logs.error, "reload_refused", detail=line)
 
-    def _apply(self, settings: Settings) -> None:
+    def _apply(self, settings: Settings, file: BinaryIO) -> None:
+        """``file`` is what the children get of ``settings``; it is closed here."""
         self._settings = settings
         logs.setup(settings.log.level, settings.log.format, "master")
         self._warn()
-        with child.packed(settings) as file:
+        with file:
             for slot in self._slots:
                 self._order(slot, child.RELOAD, (file.fileno(),))
         self._scoreboard.note = "configuration reloaded"

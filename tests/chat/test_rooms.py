@@ -636,6 +636,23 @@ def test_a_position_that_comes_when_the_question_has_left_is_asked_about_again(s
     assert len(done) == 2 and not room.waiting
 
 
+def test_what_retention_removed_during_a_break_is_shown_to_nobody(
+    make_site: Callable[..., Site]
+) -> None:
+    site = make_site(history={"keep": 600.0})
+    ann = site.join()
+    for i in range(10):
+        ann.ask(type="say", room="lobby", text=f"old {i}")
+    next(iter(site.hub._links.values())).connection.abort("cut")
+    site.wall.pass_(700)
+    for _ in range(10):  # of the hub alone
+        site.clock.pass_(0.2)
+        site.hub_loop.turn()
+    assert site.hub.log.bounds("lobby") == (11, 10)
+    site.pass_(2)
+    assert site.join().events() == []
+
+
 # -- gathering
 
 

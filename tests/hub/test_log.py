@@ -195,7 +195,8 @@ def test_retries_are_recognised_after_a_crash(box: Box) -> None:
 def test_a_retry_of_what_retention_removed_is_still_one(box: Box) -> None:
     box.say("x", cid="c")
     box.clock.pass_(3600)
-    assert box.log.trim("lobby", 1000, 60)
+    box.log.trim("lobby", 1000, 60)
+    assert box.texts() == []
     assert box.say("x", cid="c") == Stored(1, box.clock.now - 3600, None)
 
 
@@ -399,7 +400,7 @@ def test_retention_by_size_in_steps(box: Box) -> None:
     box.put(*[draft(str(i)) for i in range(2 * TRIM_ROWS + 100)])
     assert box.log.trim("lobby", 50, DAY) is True
     assert box.log.bounds("lobby") == (TRIM_ROWS + 1, 2 * TRIM_ROWS + 100)
-    assert trim_all(box.log, 50, DAY) == 2
+    assert trim_all(box.log, 50, DAY) == 1  # and the rest, which was no whole step
     assert box.log.bounds("lobby") == (2 * TRIM_ROWS + 51, 2 * TRIM_ROWS + 100)
     assert len(box.texts()) == 50
     assert trim_all(box.log, 50, DAY) == 0
@@ -411,7 +412,7 @@ def test_retention_by_age_in_steps(box: Box) -> None:
     box.put(*[draft(str(i)) for i in range(5)])
     assert trim_all(box.log, 10_000, 200) == 0
     box.clock.pass_(101)
-    assert trim_all(box.log, 10_000, 200) == 2
+    assert trim_all(box.log, 10_000, 200) == 1
     assert box.log.bounds("lobby") == (TRIM_ROWS + 11, TRIM_ROWS + 15)
     box.reopen()
     assert box.log.bounds("lobby") == (TRIM_ROWS + 11, TRIM_ROWS + 15)

@@ -589,6 +589,28 @@ def test_retention_by_size_and_age_goes_on_by_itself(make_site: Make) -> None:
     assert site.hub.log.bounds("lobby") == (701, 700)
 
 
+@pytest.mark.parametrize(("full", "a_second"), [(1, 6), (20, 6), (20, 60)])
+def test_age_is_looked_at_while_full_rooms_are_busy(
+    make_site: Make, monkeypatch: pytest.MonkeyPatch, full: int, a_second: int
+) -> None:
+    monkeypatch.setattr("wsd.hub.log.DEDUP_S", 30.0)
+    site = make_site(workers=0, history={"size": 100, "keep": 60.0})
+    worker = Worker(site, "worker 0")
+    site.settle()
+    names = [f"busy{i}" for i in range(full)]
+    site.hub.log.append([draft(room=name) for name in names for _ in range(101)])
+    site.hub.log.append([draft(room="quiet") for _ in range(50)])
+    for i in range(100 * a_second):
+        worker.publish(draft(room=names[i % full], cid=f"c{i}"))
+        site.pass_(1 / a_second, 0.2)
+    assert site.hub.log.bounds("quiet") == (51, 50)
+    assert all(head - oldest <= 110 for oldest, head in map(site.hub.log.bounds, names))
+    late = site.wall.now - 32
+    assert site.hub.log._db.execute(
+        "SELECT count(*) FROM sent WHERE time < ?", (late,)
+    ).fetchone() == (0,)
+
+
 def test_retries_are_forgotten_even_with_many_rooms(make_site: Make) -> None:
     site = make_site()
     site.hub.log.append([draft(room=f"room{i}") for i in range(3000)])

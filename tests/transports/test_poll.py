@@ -251,3 +251,41 @@ def test_hub_away_for_long(site: Site) -> None:
     answer = browser.answer()
     assert answer is not None and answer.status == 503
     assert answer.headers["retry-after"] == "1"
+
+
+def test_a_held_poll_is_answered_when_more_was_missed_than_one_answer_brings(
+    make_site: Make,
+) -> None:
+    site = make_site(history={"recover_max": 20, "replay": 5})
+    token = token_of(site)
+    say(site, token, "first")
+    position = site.workers[0].context.rooms.position(1)
+    browser = Browser(site)
+    body = {"type": "hello", "token": token, "rooms": {"lobby": position}, "wait": 25}
+    browser.send("POST", "/poll", body)
+    site.settle()
+    next(iter(site.hub._links.values())).connection.abort("cut")
+    site.hub_loop.turn()
+    site.hub.log.append([draft(cid=str(i)) for i in range(30)])
+    site.pass_(1)
+    answer = browser.answer()
+    assert answer is not None and lobby(answer)["position"] == position
+    answer = poll(site, token=token, rooms={"lobby": position})
+    assert (lobby(answer)["recovered"], seqs(answer)) == (False, [27, 28, 29, 30, 31])
+
+
+def test_a_poll_behind_one_that_ends_with_the_log(make_site: Make) -> None:
+    """It opens a room while all rooms are told that the log is another one."""
+    site = make_site(durability="memory")
+    token = token_of(site)
+    browser = Browser(site)
+    for room in ("lobby", "another"):
+        body = {"type": "hello", "token": token, "rooms": {room: None}, "wait": 25}
+        browser.send("POST", "/poll", body)
+    site.settle()
+    site.kill_hub()
+    site.start_hub()
+    site.pass_(3)
+    assert site.workers[0].context.link.up
+    ended = browser.answer()
+    assert ended is not None and ended.value[0]["code"] == "busy"

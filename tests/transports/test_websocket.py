@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.parts import V1, Site, WebSocket, change, draft
+from wsd.chat.commands import MAX_UNANSWERED
 from wsd.chat.schema import Pong
 from wsd.metrics import CLOSED, M
 from wsd.protocol.frames import encode_close, encode_masked
@@ -608,3 +609,18 @@ def test_a_reload_holds_for_sessions_that_were_lent_before(site: Site) -> None:
     ann.ws.send("y" * 2000)
     site.settle()
     assert ann.ws.close_code() == 1009
+
+
+@pytest.mark.parametrize("path", ["/", "/chat"])
+def test_the_tutorials_dialects_are_held_while_too_much_is_unanswered(
+    make_site: Make, path: str
+) -> None:
+    site = make_site(limits={"every": 0.0})
+    socket = site.websocket(path)
+    site.settle()
+    for i in range(3 * MAX_UNANSWERED):
+        socket.send(f'{{"message": "{i}"}}')
+        site.settle(1, hub=False)
+    assert site.workers[0].context.link.unanswered == MAX_UNANSWERED
+    site.settle(20)
+    assert site.hub.log.bounds("lobby") == (1, 3 * MAX_UNANSWERED)

@@ -294,3 +294,26 @@ test("a 403 that is not the daemon's is a failure like any other", async (t) => 
   await settle();
   assert.deepEqual([client.state.status, client.state.reason], ["waiting", undefined]);
 });
+
+test("a stream that is refused when it is opened anew is not taken for one", async (t) => {
+  const clock = new Clock(t, 0.5);
+  const network = new Network();
+  /** @type {((response: Response) => void)[]} */
+  const streams = [];
+  /** @param {string} url @param {RequestInit} init */
+  const fetch = (url, init) => (new URL(url).pathname === "/stream"
+    ? new Promise((resolve) => { streams.push(resolve); })
+    : network.fetch(url, init));
+  const client = connect(t, network, { transports: ["stream", "poll"], fetch });
+  await settle();
+  const rotated = [welcome(), { type: "bye", code: 3002, reason: "rotated", retry_ms: [0, 1000] }];
+  streams[0](new Response(rotated.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("")));
+  await clock.pass(2000);
+  assert.equal(streams.length, 2);
+  assert.equal(client.state.status, "online");
+  streams[1](new Response('[{"type":"error","code":"busy","message":"later","retry_ms":1000}]', { status: 503 }));
+  await settle();
+  assert.notEqual(client.state.status, "online");
+  await clock.pass(3000);
+  assert.ok(streams.length + network.requests.length > 2);
+});

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import os
+import signal
 import threading
 import time
+
+import pytest
+
+from tests.support.daemon import children_of, title_of
+from wsd.master import STEER_S
 
 
 class Visitors:
@@ -85,3 +92,38 @@ def test_clients_of_a_worker_that_goes_are_told(make_daemon):
         except Exception:
             codes.append(client.close_code)
     assert set(codes) == {"open", 1012}
+
+
+def crash_loop(daemon, title, tries):
+    """Kill each of them as soon as it is there, as a worker that cannot live does."""
+    seen = set()
+    while len(seen) < tries:
+        for pid in set(children_of(daemon.pid)) - seen:
+            if title_of(pid) == title:
+                seen.add(pid)
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize(("before", "dead"), [(3, 2), (2, 1)])
+def test_fewer_workers_while_one_of_them_waits_for_its_restart(make_daemon, before, dead):
+    daemon = make_daemon(workers=before, drain__spread="100ms")
+    crash_loop(daemon, f"wsd: worker {dead}", 7)
+    daemon.write_config(workers=1)
+    assert daemon.cli("reload").returncode == 0
+    daemon.wait_for(lambda: len(daemon.workers()) == 1, "one worker")
+    time.sleep(STEER_S + 0.5)
+    daemon.write_config(workers=2)
+    assert daemon.cli("reload").returncode == 0, daemon.output
+    daemon.wait_for(lambda: len(daemon.workers()) == 2, "two workers")
+    time.sleep(4)  # the restart would have been by now
+    assert len(daemon.workers()) == 2
+    assert "error worker.1" not in daemon.output
+
+
+def test_a_worker_that_goes_as_planned_is_no_error(make_daemon):
+    daemon = make_daemon(workers=2, drain__spread="100ms")
+    daemon.write_config(workers=1)
+    assert daemon.cli("reload").returncode == 0
+    daemon.wait_for(lambda: "exited" in daemon.output, "the exit")
+    assert [line for line in daemon.lines if " error " in line] == []

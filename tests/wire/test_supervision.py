@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -552,3 +553,24 @@ def test_who_asked_before_the_stop_is_answered(make_daemon):
         one.sock.close()
     assert set(statuses) <= {200, 503}, statuses
     assert daemon.process.wait(10) == 0
+
+
+def test_a_worker_short_of_descriptors_outlives_the_hub(make_daemon):
+    daemon = make_daemon(workers=1)
+    (worker,) = daemon.workers()
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, 4096))
+    os.kill(daemon.pid_of("hub"), signal.SIGKILL)
+    daemon.wait_for(lambda: "hub_unreachable" in daemon.output, "the failed contact")
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (4096, 4096))
+    daemon.wait_for(lambda: daemon.info()["ready"], "contact", 10)
+    assert daemon.workers() == [worker]
+
+
+def test_a_master_short_of_descriptors_starts_a_worker_later(make_daemon):
+    daemon = make_daemon(workers=2)
+    used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used, 4096))
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    daemon.wait_for(lambda: "fork_failed" in daemon.output, "the shortage")
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (4096, 4096))
+    daemon.wait_for(lambda: len(daemon.workers()) == 2, "two workers", 10)

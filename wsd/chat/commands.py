@@ -390,7 +390,7 @@ class Commands:
                 refusal = Refuse(outcome.code, outcome.message, retry_ms)
                 self.refuse(client, command.id, refusal)
 
-        self._await(client, done, lambda answer: self.publish(draft, answer))
+        self.publish(client, draft, done)
 
     def _stored(self, client: Client, command: Command, room: str, outcome: wire.Done) -> None:
         fields: dict[str, Any] = {"room": room, "seq": outcome.seq, "time": outcome.time}
@@ -464,15 +464,19 @@ class Commands:
             self._rates.say(guest.uid, client.address, limits)
         return Draft(room, kind, guest.uid, guest.name, guest.role, cid, clean, ref)
 
-    def publish(self, draft: Draft, answer: Callable[[Outcome], None]) -> None:
-        """Have the hub store and publish what ``draft`` gave."""
+    def publish(self, client: Client, draft: Draft, done: Callable[[Outcome], None]) -> None:
+        """Have the hub store and publish what ``draft`` gave; ``done`` is told, if ``client`` is
+        still there."""
 
-        def note(outcome: Outcome) -> None:
-            if isinstance(outcome, wire.Done) and draft.kind == MESSAGE:
-                self._rates.stored(draft, self.settings.for_room(draft.room).limits)
-            answer(outcome)
+        def ask(answer: Callable[[Outcome], None]) -> None:
+            def note(outcome: Outcome) -> None:
+                if isinstance(outcome, wire.Done) and draft.kind == MESSAGE:
+                    self._rates.stored(draft, self.settings.for_room(draft.room).limits)
+                answer(outcome)
 
-        self._rooms.publish(draft, note)
+            self._rooms.publish(draft, note)
+
+        self._await(client, done, ask)
 
     def _await(
         self,

@@ -419,7 +419,7 @@ class Rooms:
 
     def _forget_everything(self) -> None:
         """The log is another one: no position of any client means anything any more."""
-        for room in self._rooms.values():
+        for room in list(self._rooms.values()):  # a poll that ends may have another behind it
             self._spread(room)
             room.ready = False
             room.fill(0, 1, [])
@@ -445,6 +445,7 @@ class Rooms:
         else:
             for seq, json in frame.events:
                 self.on_event(frame.room, seq, json)
+            self.on_trimmed(frame.room, frame.oldest)  # of which we may not have been told
         room.answered += 1
         waiting = room.waiting
         due = [callback for number, callback in waiting if number <= room.answered]

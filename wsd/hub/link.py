@@ -174,13 +174,15 @@ class HubLink:
     # -- contact
 
     def _connect(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock: socket.socket | None = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.setblocking(False)
             # The listener is the master's, so this works while the hub is being replaced.
             sock.connect(self._path)
-        except OSError as error:
-            sock.close()
+        except OSError as error:  # or this process is short of descriptors
+            if sock is not None:
+                sock.close()
             logs.event(logs.warning, "hub_unreachable", detail=str(error))
             self._connect_later()
             return

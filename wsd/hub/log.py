@@ -441,12 +441,13 @@ class Log:
             "ORDER BY seq LIMIT ?) WHERE time < ?",
             (room.id, TRIM_ROWS, cutoff),
         ).fetchone()
-        edge = min(max(edge, aged or 0), room.oldest - 1 + TRIM_ROWS)
+        furthest = room.oldest - 1 + TRIM_ROWS
+        edge = min(max(edge, aged or 0), furthest)
         if edge < room.oldest:
             return False
         self._db.execute("DELETE FROM events WHERE room = ? AND seq <= ?", (room.id, edge))
         room.oldest = edge + 1
-        return True
+        return edge == furthest
 
     def erase(self) -> None:
         """Take deleted texts out of the write-ahead log as well.  Call every few seconds."""

@@ -12,7 +12,7 @@ import os
 import socket
 import sqlite3
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -44,6 +44,9 @@ ERASE_S = 10.0
 LISTED = 1_000
 """Rooms or people that one answer brings, at most: of 200,000 a single one would be too long for
 the link."""
+
+TRIM_STEP_S = 0.005
+"""How long a step may go on with rooms that are over their size."""
 
 TRIM_S = 0.2
 """Time between two steps of retention."""
@@ -161,7 +164,7 @@ class Hub:
         self._batch: list[tuple[Link, int, Draft]] = []
         self._asking: dict[Link, None] = {}
         self._refused = RefusedSenders(loop.clock)
-        self._over_size: set[str] = set()
+        self._over_size: OrderedDict[str, None] = OrderedDict()
         self._age_cursor = ""
         self.failed = False
         """The log cannot be trusted in this process any more."""
@@ -322,7 +325,7 @@ class Hub:
             history = self.settings.for_room(draft.room).history
             oldest, head = self.log.bounds(draft.room)
             if head - oldest >= history.size:
-                self._over_size.add(draft.room)
+                self._over_size[draft.room] = None
 
     def _acknowledge(
         self, batch: list[tuple[Link, int, Draft]], results: list[Stored | Refusal]
@@ -415,14 +418,17 @@ class Hub:
     # -- retention
 
     def _trim(self) -> None:
-        """A small step now and then: what is over its size first, then what is too old."""
+        """A small step now and then: of what is over its size, and of what is too old.
+
+        Neither waits for the other: there may always be rooms over their size.
+        """
         try:
-            if self._over_size:
-                name = self._over_size.pop()
+            until = self.loop.clock() + TRIM_STEP_S
+            while self._over_size and self.loop.clock() <= until:
+                name, _ = self._over_size.popitem(last=False)
                 if self._trim_room(name):
-                    self._over_size.add(name)
-            else:
-                self._trim_by_age()
+                    self._over_size[name] = None
+            self._trim_by_age()
         except sqlite3.Error as error:
             self._storage_trouble(error, "retention")
 
@@ -445,7 +451,7 @@ class Hub:
         names = self.log.room_names(self._age_cursor, 10)
         for name in names:
             if self._trim_room(name):
-                self._over_size.add(name)
+                self._over_size[name] = None
         self._age_cursor = names[-1] if names else ""
         self.log.trim_sent()  # each time: going round all rooms can take minutes
 

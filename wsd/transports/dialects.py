@@ -100,10 +100,10 @@ class _DialectClient(WebSocketClient):
             commands.count_refusal(refusal.code)
             self.tell_problem(refusal.message)
             return
-        commands.publish(draft, self._on_outcome)
+        commands.publish(self, draft, self._on_outcome)
 
     def _on_outcome(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Refused) and not self.gone:
+        if isinstance(outcome, Refused):
             self._context.commands.count_refusal(outcome.code)
             self.tell_problem(outcome.message)
 

@@ -84,6 +84,12 @@ class PollClient(Visitor):
         self._size += len(data)
         return True
 
+    def feed(self, data: bytes) -> None:
+        """It is behind, because more was missed than one answer brings: the next poll goes on."""
+        if self._entries and not self._parts:
+            self._timer.cancel()
+            self._timer = self._context.loop.call_later(0, self.finish)
+
     def drain(self, retry_ms: tuple[int, int]) -> None:
         if self._entries:
             bye = {"type": "bye", "code": BYE_RESTART, "reason": "restart", "retry_ms": retry_ms}

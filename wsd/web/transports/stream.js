@@ -19,6 +19,7 @@ export class StreamTransport {
   #host;
   #sender;
   #abort = new AbortController();
+  #opened = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #timer;
 
@@ -45,8 +46,10 @@ export class StreamTransport {
       const response = await post(this.#host, "stream", this.#host.hello(), abort.signal);
       if (!response.ok) {
         for (const frame of await framesOf(response)) this.#host.received(this, frame);
+        if (this.#opened) this.#host.ended(this, 1006, "");    // else it is out of the race
         return;
       }
+      this.#opened = true;
       const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
       for await (const frame of events(reader)) {
         if (abort.signal.aborted) return;
