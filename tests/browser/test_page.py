@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -179,3 +180,69 @@ def test_it_fits_a_phone(daemon, window, size):
     wait_shown(ann, "w" * 300)
     width = ann.execute_script("return document.documentElement.scrollWidth")
     assert width <= size[0]
+
+
+SEQS = """return [...document.querySelectorAll('#past .message, #live .message')]
+    .map(message => Number(message.dataset.seq))"""
+
+
+def test_who_comes_back_from_the_far_past_reads_everything_in_order(make_daemon, window):
+    """What came live stands below what is fetched after it, and the end is reached by scrolling."""
+    daemon = make_daemon()
+
+    def tell(count):
+        for i in range(count):
+            daemon.admin("/api/v1/say", {"room": "lobby", "text": f"number {i}"})
+
+    tell(300)
+    ann = window(daemon.url)
+    wait(ann, lambda w: len(w.execute_script(SEQS)) >= 50)
+    tell(300)
+    wait(ann, lambda w: w.execute_script(SEQS)[-1] == 600)
+
+    def scrolled(to):
+        ann.execute_script(f"const log = document.querySelector('#log'); log.scrollTop = {to}")
+        return ann.execute_script(SEQS)
+
+    wait(ann, lambda w: scrolled("0")[0] == 1, 30)
+    assert ann.execute_script(SEQS)[-1] < 600
+    wait(ann, lambda w: scrolled("log.scrollHeight")[-1] == 600, 30)
+    seqs = ann.execute_script(SEQS)
+    assert seqs == list(range(seqs[0], 601))
+    tell(1)
+    wait(ann, lambda w: w.execute_script(SEQS)[-1] == 601)
+
+
+def test_a_lost_connection_does_not_take_the_cursor_out_of_what_is_edited(make_daemon, window):
+    daemon = make_daemon()
+    ann = window(daemon.url)
+    wait_online(ann)
+    say(ann, "Main Street")
+    wait_shown(ann, "Main Street")
+    ann.find_element(By.ID, "text").send_keys(Keys.ARROW_UP)
+    editor = wait(ann, lambda w: w.find_element(By.CSS_SELECTOR, ".editor textarea"))
+    editor.send_keys(" 5")
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGKILL)
+    wait(ann, lambda w: state(w) != "online")
+    wait_online(ann)
+    ActionChains(ann).send_keys("A", Keys.ENTER).perform()
+    wait_shown(ann, "Main Street 5A")
+
+
+def test_no_connection_is_no_news_any_more_when_there_is_one(make_daemon, window):
+    daemon = make_daemon()
+    ann = window(daemon.url)
+    wait_online(ann)
+    say(ann, "hello")
+    wait_shown(ann, "hello")
+    ann.find_element(By.ID, "text").send_keys(Keys.ARROW_UP)
+    editor = wait(ann, lambda w: w.find_element(By.CSS_SELECTOR, ".editor textarea"))
+    daemon.write_config(listen=f'["127.0.0.1:{daemon.port}"]')
+    daemon.stop()
+    wait(ann, lambda w: state(w) != "online")
+    editor.send_keys("!", Keys.ENTER)
+    wait(ann, lambda w: w.find_element(By.ID, "notice").is_displayed())
+    daemon.start()
+    wait(ann, lambda w: state(w) == "online", 40)
+    wait(ann, lambda w: not w.find_element(By.ID, "notice").is_displayed(), 3)

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Store } from "../../wsd/web/outbox.js";
 import { Clock, Network, connect, makePage, message, settle, welcome } from "./fakes.mjs";
 
 const shown = (client) => client.events.filter(([type]) => type === "message").map(([, { message: { seq } }]) => seq);
@@ -95,7 +96,47 @@ test("another epoch, or too long away: what was shown is forgotten", async (t) =
   network.socket.say(welcome({ position: "other.7", follows: 2, recovered: false }));
   network.socket.say(message(6), message(7), message(8));
   assert.deepEqual(types(client, "reset", "message"), ["reset", "message", "reset", "message", "message", "message"]);
-  assert.deepEqual(client.events.findLast(([type]) => type === "reset")[1], { room: "lobby", before: 6 });
+  assert.deepEqual(client.events.findLast(([type]) => type === "reset")[1], { room: "lobby", before: 6, isOther: true });
+});
+
+test("an answer that waits for the connection answers nothing in another log", async (t) => {
+  const { clock, network, client, socket } = online(t);
+  socket.say(message(1));
+  socket.fail();
+  client.say("lobby", "an answer", { reply_to: 1 });
+  await clock.pass(500);
+  network.socket.open();
+  network.socket.say(welcome({ position: "other.0" }));
+  await settle();
+  const said = network.socket.sent.find((frame) => frame.type === "say");
+  assert.equal(said.text, "an answer");
+  assert.equal(said.reply_to, undefined);
+});
+
+test("a storage that is full keeps nobody from being who they are", () => {
+  /** @type {Map<string, string>} */
+  const kept = new Map();
+  let full = false;
+  const area = {
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => {
+      if (full) throw new Error("QuotaExceededError");
+      kept.set(key, value);
+    },
+  };
+  const store = new Store("localStorage", "wsd");
+  store.area = /** @type {any} */ (area);
+  store.write("old");
+  full = true;
+  store.write("new");
+  assert.equal(store.read(), "new");
+  full = false;
+  kept.set("wsd", '"another window\'s"');
+  assert.equal(store.read(), "new");
+  store.write("newest");
+  assert.equal(new Map(kept).get("wsd"), '"newest"');
+  kept.set("wsd", '"another window\'s"');
+  assert.equal(store.read(), "another window's");
 });
 
 test("edits, deletes and modes have numbers as well", (t) => {

@@ -180,8 +180,11 @@ export class Chat {
     const on = (type, handler) => client.on(type, (detail) => {
       if (detail.room === undefined || detail.room === room) handler(detail);
     });
-    on("state", () => { if (client.state.status === "waiting") this.#wasAway = true; });
-    on("reset", ({ before }) => this.#reset(before));
+    on("state", () => {
+      if (client.state.status === "waiting") this.#wasAway = true;
+      else if (client.state.status === "online" && this.notice.code === "disconnected") this.notice.hide();
+    });
+    on("reset", (detail) => this.#reset(detail));
     on("join", (detail) => this.#joined(detail));
     on("replayed", () => this.#replayed());
     on("message", (detail) => this.#message(detail));
@@ -199,8 +202,9 @@ export class Chat {
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { this.seen(); list.renameDays(); } });
   }
 
-  /** @param {number} before */
-  #reset(before) {
+  /** @param {{before: number, isOther: boolean}} detail `isOther`: a seq means another message now */
+  #reset({ before, isOther }) {
+    if (isOther) this.composer?.reply(undefined);
     const isFirst = !this.history.ready && this.list.items.length === 0;
     this.list.clear();
     this.extras?.toolbar.hide();

@@ -23,7 +23,7 @@
  * - `state`: {@link State}, also in `client.state`
  * - `identity`: {uid, name, role}
  * - `join`: {room, recovered, follows}; after every welcome and every join
- * - `reset`: {room, before}; what was shown is no longer connected to what comes: forget it. Events
+ * - `reset`: {room, before, isOther}; what was shown is no longer connected to what comes: forget it. Events
  *   from `before` on follow
  * - `replayed`: {room, recovered}; the stored events that follow a join have all been given
  * - `message`: {room, message, replay, cid}; `cid` when it is the echo of our own `say`

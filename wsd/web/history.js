@@ -82,6 +82,7 @@ export class Past {
         if (list.lastSeq >= list.newest || after > list.newest) list.joinsEnd = true;
         if (newer.length) break;
       }
+      requestAnimationFrame(() => this.loadNear());    // at the end of a full list nothing scrolls
     });
   }
 

@@ -39,6 +39,7 @@ export class MessageList {
    * @param {Hooks} hooks
    */
   constructor(frame, words, mentions, hooks) {
+    this.frame = frame;
     this.words = words;
     this.hooks = hooks;
     this.scroller = frame.part("log");
@@ -78,9 +79,17 @@ export class MessageList {
 
   /** From here on additions are the past, until {@link lookOn}. */
   lookBack() {
-    this.#drawAll();
-    this.past.append(...this.live.childNodes);
+    this.#settle();
     this.target = this.past;
+  }
+
+  // All that is there becomes the past. What is moved loses its focus, as a message that is edited.
+  #settle() {
+    this.#drawAll();
+    const { focused } = this.frame;
+    const hadFocus = this.live.contains(focused);
+    this.past.append(...this.live.childNodes);
+    if (hadFocus) /** @type {HTMLElement} */ (focused).focus({ preventScroll: true });
   }
 
   lookOn() { this.target = this.live; }
@@ -106,6 +115,7 @@ export class MessageList {
    * @param {string} ownUid
    */
   append(messages, ownUid) {
+    this.#settle();    // else what comes now would stand above it
     const last = this.lastSeq;
     for (const message of messages) {
       if (message.seq > last) this.#append(itemOf(message, message.uid === ownUid), this.past, false);

@@ -3,6 +3,8 @@
 export class Notice {
   /** @type {ReturnType<typeof setInterval>|undefined} */
   #timer;
+  /** @type {string|undefined} of the error that is shown */
+  code;
 
   /**
    * @param {import("./frame.js").Frame} frame one without the line (a wall) is told nothing but by voice
@@ -45,6 +47,7 @@ export class Notice {
     this.#timer = undefined;
     this.line.hidden = true;
     this.line.textContent = "";
+    this.code = undefined;
   }
 
   /** What the visitor does next answers it, unless it is still counting. */
@@ -54,6 +57,7 @@ export class Notice {
   showError(error) {
     if (error.code === "rate" && error.retryMs) this.countDown("error_wait_in", Date.now() + error.retryMs);
     else this.show(this.errorText(error));
+    this.code = error.code;
   }
 
   /** @param {{code: string, message?: string}} error */

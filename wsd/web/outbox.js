@@ -21,11 +21,12 @@ export class Store {
     try { this.area = globalThis[kind] ?? null; } catch { /* forbidden by the browser's settings */ }
     /** @type {string|null} */
     this.memory = null;
+    this.isFull = false;    // and has what is older than `memory`
   }
 
   read() {
     try {
-      const text = this.area ? this.area.getItem(this.key) : this.memory;
+      const text = this.area && !this.isFull ? this.area.getItem(this.key) : this.memory;
       return text ? JSON.parse(text) : null;
     } catch { return this.memory ? JSON.parse(this.memory) : null; }
   }
@@ -33,7 +34,8 @@ export class Store {
   /** @param {unknown} value */
   write(value) {
     this.memory = JSON.stringify(value);
-    try { this.area?.setItem(this.key, this.memory); } catch { /* full, or private browsing */ }
+    this.isFull = false;
+    try { this.area?.setItem(this.key, this.memory); } catch { this.isFull = true; }    // or private browsing
   }
 }
 

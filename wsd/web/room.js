@@ -83,10 +83,11 @@ export class Room {
 
   /** @param {string} epoch @param {number} seq */
   #startAt(epoch, seq) {
+    const isOther = this.isOtherEpoch(epoch);
     this.#epoch = epoch;
     this.#seq = seq;
-    this.speaker.reset();
-    this.#emit("reset", { before: seq + 1 });
+    this.speaker.reset(isOther);
+    this.#emit("reset", { before: seq + 1, isOther });
   }
 
   /** @param {Frame} entry */

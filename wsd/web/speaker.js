@@ -58,8 +58,12 @@ export class Speaker {
     );
   }
 
-  /** The room's numbers start again: what was answered belongs to others. */
-  reset() { this.#answered.clear(); }
+  /** The room's numbers start again. @param {boolean} isOther and mean other messages */
+  reset(isOther) {
+    this.#answered.clear();
+    if (!isOther) return;
+    for (const item of this.#mouth.outbox.items) if (item.room === this.#room) delete item.reply_to;
+  }
 
   /** Says nothing more. */
   stop() {

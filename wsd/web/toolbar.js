@@ -105,7 +105,8 @@ export class Toolbar {
     const { words, doings, box } = this;
     const keep = button(words.say("delete_keep"), "", () => this.#ended(item));
     const confirm = button(words.say("delete_button"), "danger", () => {
-      confirm.disabled = true;
+      if (confirm.ariaDisabled) return;
+      confirm.ariaDisabled = "true";    // `disabled` would take the focus away
       doings.remove(item).catch((error) => { this.#ended(item); doings.failed(error); });
     });
     const question = make("span", "", words.say("delete_question"));
