@@ -32,7 +32,8 @@ up_to_date() { # $1: run or test
 
 make_environment() { # $1: run or test
     lock=$cache/environment.lock
-    { mkdir -p -- "$cache" && : >>"$lock"; } 2>/dev/null ||
+    # true, not `:`: where a special built-in cannot write, dash ends the whole shell.
+    { mkdir -p -- "$cache" && true >>"$lock"; } 2>/dev/null ||
         fail "cannot write to $root: run this once as its owner, who makes the environment"
     exec 9>>"$lock"
     if command -v flock >/dev/null && ! flock -n 9; then
