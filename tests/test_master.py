@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.parts import Clock
+from wsd.child import packed
 from wsd.config import Settings
 from wsd.master import (
     ABORT_GRACE_S,
@@ -212,7 +213,7 @@ def test_a_reloads_outcome_is_said_before_it_is_counted(
 
     master._row = Counting({M.RELOADS: 0, M.RELOADS_FAILED: 0})  # type: ignore[assignment]
     master._refuse_reload("listen: no such thing")
-    master._apply(master._settings)
+    master._apply(master._settings, packed(master._settings))
     assert said == {
         M.RELOADS_FAILED: "reload refused, nothing changed: listen: no such thing",
         M.RELOADS: "configuration reloaded",

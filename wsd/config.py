@@ -190,12 +190,6 @@ class History(msgspec.Struct, frozen=True):
         int, Key(Count(1, 10_000, "messages"), "Most messages in one answer of a history page.")
     ] = 200
 
-    @property
-    def reach(self) -> int:
-        """Events back to which a position is as good as new: a poll that was shown the first of a
-        long replay comes back for the rest."""
-        return max(self.recover_max, self.replay)
-
 
 class Limits(msgspec.Struct, frozen=True):
     """What one visitor may use."""

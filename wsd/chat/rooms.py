@@ -174,7 +174,7 @@ class Rooms:
         self._asked_now.add(room)
         history = self.settings.for_room(room.name).history
         have = room.head if room.ready else -1
-        self._hub.tell(wire.Subscribe(room.name, have, history.replay, history.reach))
+        self._hub.tell(wire.Subscribe(room.name, have, history.replay, history.recover_max))
 
     def _reach_back(self, room: Room, start: int, done: Callable[[], None]) -> None:
         """One read of the log for all who ask for the same while it is under way."""
@@ -200,7 +200,7 @@ class Rooms:
             if (
                 position is not None
                 and position.epoch == self.epoch
-                and room.head - history.reach <= position.seq <= room.head
+                and room.head - history.recover_max <= position.seq <= room.head
                 and position.seq + 1 >= room.oldest
             ):
                 return position.seq, True
@@ -474,7 +474,7 @@ class Rooms:
                 self._subscribe(room)
             return
         history = self.settings.for_room(name).history
-        room.append(Event(seq, json), history.reach)
+        room.append(Event(seq, json), max(history.recover_max, history.replay))
         self._touched[room] = None
 
     def on_presence(self, frame: wire.Presence) -> None:

@@ -9,6 +9,7 @@ over.  A lost answer is simply asked for again.
 from __future__ import annotations
 
 from wsd.chat.commands import Entries
+from wsd.chat.rooms import Entry
 from wsd.chat.schema import Hello
 from wsd.net.loop import Timer
 from wsd.protocol.http import Headers, Request
@@ -58,6 +59,7 @@ class PollClient(Visitor):
 
     def _entered(self, entries: Entries) -> None:
         self._timer.cancel()
+        entries = {name: self._shortened(name, entry) for name, entry in entries.items()}
         self._entries = entries
         for name, entry in entries.items():
             self._context.rooms.admit(name, self, entry)
@@ -67,6 +69,15 @@ class PollClient(Visitor):
             self.finish()
         else:
             self._timer = self._context.loop.call_later(self._wait_s, self.finish)
+
+    def _shortened(self, name: str, entry: Entry) -> Entry:
+        """A newcomer's replay is told in parts of ``MAX_EVENTS``, and whoever comes for the next
+        one must be within reach still, when others have said something meanwhile."""
+        reach = self._context.settings.for_room(name).history.recover_max
+        cut = entry.follows - (MAX_EVENTS + reach // 2)
+        if entry.recovered or cut <= 0:
+            return entry
+        return entry._replace(start=entry.start + cut, follows=entry.follows - cut)
 
     def _lose_patience(self) -> None:
         self.refuse(BUSY)
