@@ -67,7 +67,7 @@ HTTP: Final[Mapping[str, str]] = {
 COMMANDS: Final[Mapping[str, str]] = {
     "bad": "the command does not fit its form",
     "auth": "no hello has been said, or the token is not one of ours",
-    "denied": "not this guest's to do",
+    "denied": "not this guest's to do, or a room whose origins do not name the page's",
     "rate": "more than limits.burst and limits.every allow",
     "duplicate": "the same text in the same room again, within limits.repeat",
     "too_long": "a text longer than limits.text",

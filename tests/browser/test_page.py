@@ -213,14 +213,19 @@ def test_who_comes_back_from_the_far_past_reads_everything_in_order(make_daemon,
     wait(ann, lambda w: w.execute_script(SEQS)[-1] == 601)
 
 
+def said_and_edited(window, text):
+    """The editor of a message that ``window`` has just said."""
+    wait_online(window)
+    say(window, text)
+    wait_shown(window, text)
+    window.find_element(By.ID, "text").send_keys(Keys.ARROW_UP)
+    return wait(window, lambda w: w.find_element(By.CSS_SELECTOR, ".editor textarea"))
+
+
 def test_a_lost_connection_does_not_take_the_cursor_out_of_what_is_edited(make_daemon, window):
     daemon = make_daemon()
     ann = window(daemon.url)
-    wait_online(ann)
-    say(ann, "Main Street")
-    wait_shown(ann, "Main Street")
-    ann.find_element(By.ID, "text").send_keys(Keys.ARROW_UP)
-    editor = wait(ann, lambda w: w.find_element(By.CSS_SELECTOR, ".editor textarea"))
+    editor = said_and_edited(ann, "Main Street")
     editor.send_keys(" 5")
     for pid in daemon.workers():
         os.kill(pid, signal.SIGKILL)
@@ -233,11 +238,7 @@ def test_a_lost_connection_does_not_take_the_cursor_out_of_what_is_edited(make_d
 def test_no_connection_is_no_news_any_more_when_there_is_one(make_daemon, window):
     daemon = make_daemon()
     ann = window(daemon.url)
-    wait_online(ann)
-    say(ann, "hello")
-    wait_shown(ann, "hello")
-    ann.find_element(By.ID, "text").send_keys(Keys.ARROW_UP)
-    editor = wait(ann, lambda w: w.find_element(By.CSS_SELECTOR, ".editor textarea"))
+    editor = said_and_edited(ann, "hello")
     daemon.write_config(listen=f'["127.0.0.1:{daemon.port}"]')
     daemon.stop()
     wait(ann, lambda w: state(w) != "online")

@@ -42,7 +42,7 @@ class Page(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def page_of(origin: str | None, host: str) -> Page:
-    """One for all visitors: each with one of its own would take a tenth of a member's memory."""
+    """One for all visitors of a page: one for each would be 200 bytes a member."""
     return Page(origin, host)
 
 
