@@ -95,7 +95,8 @@ def test_every_refusal_and_every_end_is_counted_by_its_reason(make_daemon, join)
     for name in expected:
         metric, _, reason = name.partition(".")
         event = metric.removeprefix("wsd_").removesuffix("_total").removeprefix("http_")
-        assert re.search(rf" {event} .*reason={reason}\b", daemon.output), name
+        line = re.compile(rf" {event} .*reason={reason}\b")
+        daemon.wait_for(lambda line=line: line.search(daemon.output), f"the log's line of {name}")
     assert not any(name.endswith(".other") and value for name, value in daemon.metrics().items())
 
 
