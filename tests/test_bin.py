@@ -78,7 +78,7 @@ def test_later_runs_are_quiet(checkout: Checkout) -> None:
 
 
 def test_it_costs_next_to_nothing(checkout: Checkout, tmp_path: Path) -> None:
-    """A later run starts four small programs before Python: counted, a time would be the machine's."""
+    """A later run starts four small programs before Python: counted, as times vary."""
     log = tmp_path / "log"
     for name in os.listdir("/bin"):
         wrapper = tmp_path / "bin" / name

@@ -21,7 +21,7 @@ from wsd.config import load, render_default
 from wsd.metrics import Scoreboard
 from wsd.pidfile import running_pid
 
-NOT_RUNNING = 3
+NOT_RUNNING, NOT_KNOWN = 3, 4
 EX_CONFIG = 78
 
 
@@ -182,7 +182,7 @@ def test_processes_say_what_they_are(daemon: Started) -> None:
 
 def test_files_are_for_the_owner_alone(daemon: Started) -> None:
     daemon.start_it()
-    for name in ("state/wsd.db", "state/secret", "run/hub.sock", "run/admin.sock"):
+    for name in ("state/wsd.db", "state/wsd.log", "state/secret", "run/hub.sock", "run/admin.sock"):
         assert (daemon.directory / name).stat().st_mode & 0o077 == 0, name
 
 
@@ -286,6 +286,13 @@ def test_a_directory_that_cannot_be_made(daemon: Started) -> None:
     assert re.fullmatch(r"wsd: .*/file/state: Not a directory .*\n", done.stderr)
 
 
+def test_a_log_that_cannot_be_written(daemon: Started) -> None:
+    (daemon.directory / "state/wsd.log").mkdir(parents=True)
+    done = daemon.cli("start")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"wsd: .*/state/wsd.log: Is a directory\n", done.stderr)
+
+
 def test_a_pid_file_that_is_a_symlink(daemon: Started) -> None:
     (daemon.directory / "precious").write_text("1234")
     daemon.pid_path.symlink_to(daemon.directory / "precious")
@@ -302,6 +309,93 @@ def test_a_bad_configuration_starts_nothing(daemon: Started) -> None:
         assert done.returncode == EX_CONFIG
         assert "wrokers: unknown key (did you mean workers?)" in done.stderr
     assert not daemon.pid_path.exists()
+
+
+def test_a_mistake_in_the_file_keeps_nobody_from_a_daemon_that_runs(daemon: Started) -> None:
+    daemon.start_it()
+    config = daemon.path.read_text()
+    daemon.path.write_text(config + "wrokers: 3\nlimits: {text: many}\n")
+    status = daemon.cli("status")
+    assert status.returncode == 0 and f"ready, pid {daemon.pid}" in status.stdout
+    assert "wrokers: unknown key (did you mean workers?)" in status.stderr
+    assert daemon.cli("say", "lobby", "here").returncode == 0
+    for command in ("reload", "restart"):
+        assert daemon.cli(command).returncode == EX_CONFIG
+    assert daemon.serves()
+    daemon.path.write_text(config.replace("admin", "amdin") + "runtime: [a, b]\n")
+    assert daemon.cli("stop").returncode == EX_CONFIG  # where it is can no longer be told
+    assert daemon.serves()
+    daemon.path.write_text(config + "wrokers: 3\n")
+    stopped = daemon.cli("stop")
+    assert (stopped.returncode, stopped.stdout) == (0, "wsd: stopped\n")
+    for command in ("stop", "status", "say"):
+        words = ("lobby", "here") if command == "say" else ()
+        assert daemon.cli(command, *words).returncode == EX_CONFIG
+
+
+@pytest.mark.parametrize("kept", ["admin.sock", "wsd.pid"])
+def test_who_may_not_know_is_not_told_that_nothing_runs(daemon: Started, kept: str) -> None:
+    daemon.start_it()
+    pid, path = daemon.pid, daemon.directory / "run" / kept
+    for name in {"admin.sock", "wsd.pid"} - {kept}:
+        (daemon.directory / "run" / name).unlink()
+    path.chmod(0)
+    if os.geteuid() == 0:
+        os.chown(path, 1, 1)
+    try:
+        status = without_roots_rights(daemon, "status")
+        assert (status.returncode, status.stderr) == (NOT_KNOWN, "")
+        assert re.fullmatch(
+            r"wsd: not known: .*Permission denied; ask as root, .*\n", status.stdout
+        )
+        for command in ("stop", "restart"):
+            refused = without_roots_rights(daemon, command)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert "Permission denied; ask as root" in refused.stderr
+        assert exists(pid)
+    finally:
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(path, 0, 0)
+        os.kill(pid, signal.SIGTERM)
+
+
+def without_roots_rights(daemon: Started, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of somebody for whom the modes of files count."""
+    rights = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={rights}"] if os.geteuid() == 0 else []
+    command = [*prefix, sys.executable, "-m", "wsd", *words, "-c", str(daemon.path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=40)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_does_not_take_the_place_of_somebody_elses_daemon(daemon: Started) -> None:
+    daemon.start_it()
+    os.chown(daemon.directory / "state", 1, 1)
+    again = daemon.cli("restart")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert re.fullmatch(
+        r"wsd: .*/state belongs to the user daemon, .* start as daemon\n", again.stderr
+    )
+    assert daemon.serves(), "it was ended, and none begun"
+    assert daemon.cli("stop").returncode == 0
+    assert daemon.cli("start").stderr == again.stderr
+    os.chown(daemon.directory / "state", 0, 0)
+    assert daemon.cli("start").returncode == 0
+
+
+def test_a_tail_says_that_its_daemon_has_gone(daemon: Started) -> None:
+    daemon.start_it()
+    daemon.cli("say", "lobby", "here")
+    command = [sys.executable, "-m", "wsd", "tail", "lobby", "-c", str(daemon.path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as tail:
+        assert tail.stdout and "here" in tail.stdout.readline()
+        assert daemon.cli("stop").returncode == 0
+        _, complaint = tail.communicate(timeout=10)
+    assert tail.returncode == 1
+    assert re.fullmatch(r"wsd: the daemon has gone, .*\n", complaint)
 
 
 def test_commands_to_a_daemon_that_hangs_do_not_hang(daemon: Started) -> None:

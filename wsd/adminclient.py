@@ -12,10 +12,15 @@ from wsd.config import Settings
 from wsd.config_listen import Listen
 
 TIMEOUT_S = 5.0
+ASK_AS = "ask as root, or as the user that the daemon runs as"
 
 
 class Unreachable(Exception):
     """No daemon answers."""
+
+
+class Forbidden(Unreachable):
+    """Whoever asks may not, so that whether a daemon runs is not known."""
 
 
 class Denied(Exception):
@@ -50,15 +55,20 @@ class Admin:
         return value
 
     def lines(self, name: str, /, **arguments: Any) -> Iterator[Any]:
-        """The objects of an endless answer, as they come."""
+        """The objects of an endless answer, as they come.  Raises Denied, and Unreachable when it
+        ends all the same: the daemon or its worker has gone."""
         response = self._send(name, arguments)
         if response.status != 200:
             value = json.loads(response.read())
             raise Denied(value.get("error", {}).get("message", f"status {response.status}"))
         # An endless answer may well be silent for longer than any limit on an ordinary one.
         self._connection.stream.settimeout(None)
-        while line := response.readline():
-            yield json.loads(line)
+        try:
+            while (line := response.readline()).endswith(b"\n"):
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException):
+            pass
+        raise Unreachable("the daemon has gone, or the process of it that was asked")
 
     def _send(self, name: str, arguments: dict[str, Any]) -> http.client.HTTPResponse:
         self._connection = _Connection(self._listen)
@@ -68,5 +78,7 @@ class Admin:
             return self._connection.getresponse()
         except TimeoutError:
             raise Unreachable(f"no answer on {self._listen.address} in {TIMEOUT_S:g} s") from None
+        except PermissionError as error:
+            raise Forbidden(f"{self._listen.address}: {error.strerror}; {ASK_AS}") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no daemon on {self._listen.address}: {error}") from None

@@ -11,12 +11,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from wsd import __version__, daemon
-from wsd.adminclient import Admin, Denied, Unreachable
+from wsd import __version__, daemon, systemd
+from wsd.adminclient import ASK_AS, Admin, Denied, Forbidden, Unreachable
 from wsd.bench.command import add_options, bench
-from wsd.config import Settings, render_default, render_effective
+from wsd.config import (
+    ConfigError,
+    Settings,
+    load,
+    load_whereabouts,
+    render_default,
+    render_effective,
+)
 from wsd.config_listen import certificate_warnings
-from wsd.daemon import NOT_RUNNING, pid_path, settings_or_explain
+from wsd.daemon import NOT_RUNNING, UNKNOWN, pid_path
 from wsd.pidfile import running_pid
 
 EX_CONFIG = 78
@@ -37,14 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
             return bench(options)
         except KeyboardInterrupt:
             return 130
-    path = options.config or os.environ.get("WSD_CONFIG") or None
-    settings = settings_or_explain(path)
-    if settings is None:
-        return EX_CONFIG
-    options.config = path
+    options.config = options.config or os.environ.get("WSD_CONFIG") or None
     handler: Handler = options.handler
     try:
-        return handler(options, settings)
+        settings = _settings(options)
+        return EX_CONFIG if settings is None else handler(options, settings)
     except (Unreachable, Denied) as error:
         print(f"wsd: {error}", file=sys.stderr)
         return 1
@@ -53,6 +57,25 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of `wsd tail | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings | None:
+    """Those that are configured, or None after saying what is wrong with them.
+
+    What only asks a running daemon, or ends it, is done all the same if the file still says where
+    that is: the mistake may be the reason for asking.
+    """
+    try:
+        return load(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    if not options.needs_daemon:
+        return None
+    try:
+        settings = load_whereabouts(options.config)
+    except ConfigError:
+        return None
+    return settings if _find_pid(settings) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,29 +92,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, handler: Handler, text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, handler: Handler, text: str, needs_daemon: bool = False
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text, parents=[shared])
-        added.set_defaults(handler=handler)
+        added.set_defaults(handler=handler, needs_daemon=needs_daemon)
         return added
 
     command("run", _run, "serve in the foreground")
     command("start", _start, "serve as a daemon")
-    command("stop", _stop, "end the daemon, letting its clients go gently")
+    command("stop", _stop, "end the daemon, letting its clients go gently", True)
     command("restart", _restart, "stop, then start")
-    command("status", _status, "say how the daemon is (exit status 3: not running)")
+    command("status", _status, "say how the daemon is (exit status 3: not running)", True)
     command("reload", _reload, "have the daemon read its configuration again")
     command("check", _check, "check the configuration (exit status 78: it is wrong)")
     config = command("config", _config, "print the commented default configuration")
     config.add_argument("--effective", action="store_true", help="print what is in force instead")
-    say = command("say", _say, "say something in a room")
+    say = command("say", _say, "say something in a room", True)
     say.add_argument("room")
     say.add_argument("text", nargs="+")
     say.add_argument("--name", help="under which name (default: page.title)")
-    tail = command("tail", _tail, "print what is said in a room, as it is said")
+    tail = command("tail", _tail, "print what is said in a room, as it is said", True)
     tail.add_argument("room")
     tail.add_argument("--json", action="store_true", help="print whole events, one a line")
-    command("rooms", _rooms, "list the rooms that have people in them")
-    who = command("who", _who, "list the people in a room")
+    command("rooms", _rooms, "list the rooms that have people in them", True)
+    who = command("who", _who, "list the people in a room", True)
     who.add_argument("room")
     # Not one of those above: it has nothing to do with the configured daemon.
     text = "measure a daemon of its own: messages a second, CPU time, latency, memory"
@@ -111,33 +136,67 @@ def _start(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _stop(options: argparse.Namespace, settings: Settings) -> int:
-    return daemon.stop(settings, _find_pid(settings))
+    pid = _find_pid(settings)
+    if pid is None:
+        print("wsd: not running", file=sys.stderr)
+        return 0
+    if service := systemd.service_of(pid):
+        return service.do("stop")
+    return daemon.stop(settings, pid)
 
 
 def _restart(options: argparse.Namespace, settings: Settings) -> int:
     pid = _find_pid(settings)
+    if pid is not None and (service := systemd.service_of(pid)):
+        return service.do("restart")
+    if why := daemon.hindrance(settings):  # before the stop, not after it
+        print(f"wsd: {why}", file=sys.stderr)
+        return 1
     if pid is not None and daemon.stop(settings, pid):
         return 1
     return daemon.start(settings, options.config)
 
 
 def _find_pid(settings: Settings) -> int | None:
-    """The master: by the PID file of ``wsd start``, else by asking the daemon itself."""
-    pid = running_pid(pid_path(settings))
+    """The master: by the PID file of ``wsd start``, else by asking the daemon itself.
+
+    Raises Forbidden.
+    """
+    pid = _pid_of_file(settings)
     if pid is None:
         try:
             pid = int(Admin(settings).call("info")["pid"])
+        except Forbidden:
+            raise
         except (Unreachable, Denied):
             return None
     return pid
 
 
+def _pid_of_file(settings: Settings) -> int | None:
+    path = pid_path(settings)
+    try:
+        return running_pid(path)
+    except PermissionError as error:
+        raise Forbidden(f"{path}: {error.strerror}; {ASK_AS}") from None
+
+
 def _status(options: argparse.Namespace, settings: Settings) -> int:
+    try:
+        return _describe(settings)
+    except Forbidden as error:
+        print(f"wsd: not known: {error}")
+        return UNKNOWN
+
+
+def _describe(settings: Settings) -> int:
     try:
         info = Admin(settings).call("info")
     except Unreachable as error:
-        pid = running_pid(pid_path(settings))
+        pid = _pid_of_file(settings)
         if pid is None:
+            if isinstance(error, Forbidden):
+                raise
             print("wsd: not running")
             return NOT_RUNNING
         print(f"wsd: pid {pid} runs but does not answer: {error}")

@@ -60,6 +60,7 @@ __all__ = [
     "RoomSettings",
     "Settings",
     "load",
+    "load_whereabouts",
     "needs_restart",
     "render_default",
     "render_effective",
@@ -494,6 +495,23 @@ _CHECKOUT = {"state": "var", "runtime": "var/run"}
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a file, or the embedded defaults for None, with the environment's
     overrides. Raises ConfigError with everything that is wrong; binds nothing."""
+    settings, report = _build(path, environ)
+    report.raise_if_any()
+    return settings
+
+
+def load_whereabouts(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Of a configuration with mistakes: settings that are good for finding the daemon which runs.
+    Raises ConfigError where the mistakes leave even that in doubt."""
+    settings, report = _build(path, environ)
+    if any(report.has(key) for key in ("state", "runtime", "admin")):
+        report.raise_if_any()
+    return settings
+
+
+def _build(path: str | None, environ: Mapping[str, str]) -> tuple[Settings, Report]:
+    """What is wrong has its default in the settings, and its problem in the report. Raises
+    ConfigError where nothing can be read."""
     report = Report()
     overrides: dict[str, Node] = {}
     root: Node | None = None
@@ -509,8 +527,7 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     check.listeners(listen=settings.listen, admin=settings.admin)
     # In the file's order, which is not the table's; the environment after it.
     report.problems.sort(key=lambda problem: (problem.file != path, problem.line))
-    report.raise_if_any()
-    return settings
+    return settings, report
 
 
 def needs_restart(old: Settings, new: Settings) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pwd
 import select
 import signal
 import sys
@@ -12,14 +14,14 @@ from collections.abc import Callable, Collection
 from daemon import DaemonContext
 
 from wsd import logs
-from wsd.config import ConfigError, Settings, load
+from wsd.config import Settings, load
 from wsd.master import CannotStart, Master, make_directory
-from wsd.pidfile import AlreadyRunning, PidFile, running_pid
+from wsd.pidfile import AlreadyRunning, PidFile
 
 START_S = 30.0
 """How long ``start`` waits for the daemon to be ready before it reports that it is not."""
 
-NOT_RUNNING = 3  # the Linux Standard Base's status codes for init scripts
+NOT_RUNNING, UNKNOWN = 3, 4  # the Linux Standard Base's status codes for init scripts
 
 
 def pid_path(settings: Settings) -> str:
@@ -54,8 +56,34 @@ def run(settings: Settings, path: str | None) -> int:
         return 1
 
 
+def hindrance(settings: Settings) -> str:
+    """Why ``wsd start`` must not even try; empty if it may.
+
+    What a daemon of root's writes into another user's state, such as the service's, that user
+    could not write again.
+    """
+    try:
+        owner = os.stat(settings.state).st_uid
+    except OSError:
+        return ""
+    if os.geteuid() != 0 or owner == 0:
+        return ""
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    return (
+        f"{settings.state} belongs to the user {name}, and a daemon of root's would leave files"
+        f" there that {name} cannot write: systemctl start wsd if it is the service's, else start"
+        f" as {name}"
+    )
+
+
 def start(settings: Settings, path: str | None) -> int:
     """``wsd start``: returns when the daemon is ready, or has failed."""
+    if why := hindrance(settings):
+        print(f"wsd: {why}", file=sys.stderr)
+        return 1
     path = os.path.abspath(path) if path else None
     for directory in (settings.runtime, settings.state):
         try:
@@ -101,6 +129,14 @@ def _hear(reports: int, pid: int, settings: Settings) -> int:
     return 1
 
 
+def _open_log(path: str) -> io.FileIO:
+    """Appending, so that logrotate's copytruncate works.  Raises CannotStart."""
+    try:
+        return io.FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    except OSError as error:
+        raise CannotStart(f"{path}: {error.strerror}") from None
+
+
 def _detach_and_serve(settings: Settings, path: str | None, report: Report) -> None:
     """In the child: become a daemon, hold the PID file, serve, and end the process."""
     home = os.getcwd()
@@ -114,7 +150,7 @@ def _detach_and_serve(settings: Settings, path: str | None, report: Report) -> N
 
     status = 1
     try:
-        log = open(os.path.join(settings.state, "wsd.log"), "ab", buffering=0)  # noqa: SIM115
+        log = _open_log(os.path.join(settings.state, "wsd.log"))
         context = DaemonContext(
             working_directory="/", umask=0o077, stdout=log, stderr=log, detach_process=True,
             files_preserve=[report.fd, log], signal_map={},
@@ -139,14 +175,12 @@ def _detach_and_serve(settings: Settings, path: str | None, report: Report) -> N
         os._exit(status)
 
 
-def stop(settings: Settings, pid: int | None = None) -> int:
+def stop(settings: Settings, pid: int) -> int:
     """``wsd stop``: ask the daemon to drain, and wait until it is gone."""
-    path = pid_path(settings)
-    pid = pid or running_pid(path)
-    if pid is None:
-        print("wsd: not running", file=sys.stderr)
-        return 0
-    os.kill(pid, signal.SIGTERM)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
     deadline = time.monotonic() + settings.drain.stop + 10
     while time.monotonic() < deadline:
         if not _alive(pid):
@@ -169,12 +203,3 @@ def _alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def settings_or_explain(path: str | None) -> Settings | None:
-    """The settings, or None after saying what is wrong with them."""
-    try:
-        return load(path)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return None

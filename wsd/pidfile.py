@@ -76,9 +76,14 @@ def _lock(fd: int) -> bool:
 
 
 def running_pid(path: str) -> int | None:
-    """The process that holds the PID file at ``path``; None if nobody does."""
+    """The process that holds the PID file at ``path``; None if nobody does.
+
+    Raises PermissionError: of a file that cannot be opened nobody knows whether it is locked.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except PermissionError:
+        raise
     except OSError:
         return None
     try:

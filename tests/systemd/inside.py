@@ -425,6 +425,25 @@ def restart() -> str:
 
 
 @step
+def by_wsd() -> str:
+    """`wsd restart` and `stop` are systemd's to do, and nobody is told that nothing runs."""
+    before = main_pid()
+    sh("wsd", "restart")
+    assert main_pid() not in (0, before) and get() == 200
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    asked = sh(*nobody, "wsd", "status", ok=False)
+    assert asked.returncode == 4, asked
+    assert sh(*nobody, "wsd", "stop", ok=False).returncode == 1
+    assert get() == 200
+    sh("wsd", "stop")
+    assert prop("ActiveState") == "inactive"
+    started = sh("wsd", "start", ok=False)
+    assert started.returncode == 1 and "systemctl start wsd" in started.stderr, started
+    sh("systemctl", "start", "wsd")
+    return asked.stdout.strip()
+
+
+@step
 def certificates() -> str:
     """A key that a group may read, as docs/install.md says it; a renewal is a reload."""
     folder = Path("/etc/wsd/tls")

@@ -134,7 +134,7 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-    raise OSError(errno.EADDRINUSE, "another program listens there", path)
+    raise OSError(errno.EADDRINUSE, "another program listens there, perhaps another wsd", path)
 
 
 class Acceptor:
