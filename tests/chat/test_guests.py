@@ -78,6 +78,19 @@ def test_a_guest_that_was_renamed_is_remembered_for_a_while(
     assert guests.get(bob.uid) is bob
 
 
+def test_who_was_renamed_elsewhere_keeps_that_name_here(guests: Guests, clock: Clock) -> None:
+    """Another tab of it, with an older token, comes back to this worker."""
+    old = guests.tokens.make("gann", "Ann", 1_699_999_990.0)
+    assert guests.name("gann", "Anna", 1_700_000_000) is guests.get("gann")
+    assert guests.name("gann", "Annette", 1_699_999_999) is None  # overtaken by a newer one
+    ann = guests.arrive(old, None)
+    assert (ann.name, ann.connections) == ("Anna", 1)
+    guests.leave(ann)
+    clock.pass_(KEEP_S + 1)
+    guests.sweep()
+    assert guests.get("gann") is None
+
+
 def test_a_newer_token_renames_as_well(guests: Guests) -> None:
     old = guests.tokens.make("gann", "Ann", 1_699_999_990.0)
     ann = guests.arrive(old, None)

@@ -19,6 +19,7 @@ FROM_WORKER: list[wire.FromWorker] = [
     wire.Publish(1, draft("hi 😀")), wire.Publish(2, draft(kind="edit", ref=7)),
     wire.Find(3, draft()), wire.Read(4, "lobby", 0, 2**53, 50, True),
     wire.Present("lobby", "u", "Ann", True), wire.Present("lobby", "u", "Ann", False, True),
+    wire.Named("u", "Anna", 1_700_000_001),
     wire.Typing("lobby", "u"), wire.Overview(5), wire.People(6, "lobby"),
 ]  # fmt: skip
 FROM_HUB: list[wire.FromHub] = [
@@ -26,7 +27,7 @@ FROM_HUB: list[wire.FromHub] = [
     wire.Subscribed("lobby", 0, 1, [], 1, [("u", "Ann")]), wire.Happened("lobby", 9, b"{}"),
     wire.Done(1, 2, 1700000000.125, True, True), wire.Refused(1, "storage", "no"),
     wire.Rows(1, 1, [(1, b"x")], True), wire.Presence("lobby", 2, [("u", "Ann")], ["v"]),
-    wire.Trimmed("lobby", 7),
+    wire.Trimmed("lobby", 7), wire.Named("u", "Anna", 1_700_000_001),
     wire.Presence("lobby", 2, [], [], [("u", "Ann")]), wire.Typed("lobby", "u"),
     wire.Answer(1, [{"room": "lobby", "online": 2}]),
 ]  # fmt: skip

@@ -40,6 +40,7 @@ class Worker:
         self.events: list[tuple[str, int, bytes]] = []
         self.presence: list[wire.Presence] = []
         self.trimmed: list[tuple[str, int]] = []
+        self.named: list[tuple[str, str, int]] = []
         self.typed: list[tuple[str, str]] = []
         self.epochs: list[str] = []
         self.subscribed: list[wire.Subscribed] = []
@@ -72,6 +73,9 @@ class Worker:
 
     def on_trimmed(self, room: str, oldest: int) -> None:
         self.trimmed.append((room, oldest))
+
+    def on_named(self, uid: str, name: str, at: int) -> None:
+        self.named.append((uid, name, at))
 
     def on_typing(self, room: str, uid: str) -> None:
         self.typed.append((room, uid))
@@ -517,6 +521,12 @@ def test_presence_over_two_links(hall: Site, pair: Pair) -> None:
     assert pair[1].presence == []
     hall.pass_(3)
     assert [frame.left for frame in pair[1].presence] == [["ann"]]
+
+
+def test_a_new_name_is_told_to_all_other_workers(hall: Site, pair: Pair) -> None:
+    pair[0].link.tell(wire.Named("ann", "Anna", 1_700_000_001))
+    hall.settle()
+    assert (pair[0].named, pair[1].named) == ([], [("ann", "Anna", 1_700_000_001)])
 
 
 @pytest.mark.parametrize("count", [0, 1, 6, 7])

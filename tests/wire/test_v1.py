@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import urllib.request
 
 import pytest
 
@@ -106,6 +107,39 @@ def test_a_token_brings_uid_and_name_back(shared, room, library, join):
         after = join(shared, room, library=library, token=renamed["token"])
         assert (after.uid, after.welcome["name"]) == (before.uid, "Ann Lee")
         assert after.ask("edit", room=room, seq=1, text="still mine")["type"] == "ok"
+
+
+def test_a_new_name_holds_at_every_worker_whatever_an_older_token_says(shared, room, join):
+    """Tabs at both workers, as many as make it sure, and a command that comes without a socket."""
+    tabs = [join(shared, room, name="Ann")]
+    old = tabs[0].token
+    tabs += [join(shared, room, token=old) for _ in range(7)]
+    uid = tabs[0].uid
+
+    def all_call_it(name: str) -> None:
+        for tab in tabs:
+            tab.take("presence", when=lambda v: [uid, name] in v["joined"])
+        again = [join(shared, room, token=old) for _ in range(8)]
+        assert {tab.welcome["name"] for tab in again} == {name}
+        for n, tab in enumerate(tabs):
+            text = f"{name} {n}"
+            tab.say(room, text)
+            assert tab.take("message", when=lambda v, text=text: v["text"] == text)["name"] == name
+        shared.wait_for(lambda: shared.cli("who", room).stdout == f"{uid} {name}\n", "it is listed")
+
+    assert tabs[0].ask("rename", name="Anna")["name"] == "Anna"
+    all_call_it("Anna")
+    for name in ("Anne", "Annette"):
+        (reply,) = post_send(shared, tabs[0].token, {"type": "rename", "id": 1, "name": name})
+        assert reply["name"] == name
+        all_call_it(name)
+
+
+def post_send(daemon, token, *commands):
+    """The replies to ``POST /send``, on a connection of its own, at whichever worker."""
+    body = json.dumps({"token": token, "commands": commands}).encode()
+    with urllib.request.urlopen(f"{daemon.url}send", body, timeout=10) as answer:
+        return json.load(answer)
 
 
 @pytest.mark.parametrize("spoil", [

@@ -80,6 +80,17 @@ class Guests:
         # Tokens have whole seconds: an older one of this second must not bring the old name back.
         guest.call(name, int(self._wall()) + 1)
 
+    def name(self, uid: str, name: str, at: int) -> Guest | None:
+        """Another worker has renamed a guest.  It may come here next, with a token from before, so
+        that one is remembered who is not here; None for older news than what is known."""
+        guest = self._by_uid.get(uid)
+        if guest is None:
+            guest = self._by_uid[uid] = Guest(uid, "", "guest", self._clock())
+        elif at < guest.named_at:
+            return None
+        guest.call(name, at)
+        return guest
+
     def leave(self, guest: Guest) -> None:
         guest.connections -= 1
         guest.seen_at = self._clock()

@@ -48,9 +48,7 @@ class Hub(Protocol):
     def read(self, room: str, after: int, before: int, limit: int, done: Callable[[Page], None],
              *, messages: bool = False) -> None: ...  # fmt: skip
 
-    def tell(
-        self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing
-    ) -> None: ...
+    def tell(self, frame: wire.News) -> None: ...
 
 
 class Entry(NamedTuple):
@@ -300,7 +298,18 @@ class Rooms:
             room.empty_at = self._clock()
 
     def renamed(self, guest: Guest) -> None:
-        """``guest`` has another name: tell the rooms that it is in here, with all its tabs."""
+        """``guest`` has another name: tell the rooms that it is in, with all its tabs, and the
+        other workers, where it may be as well."""
+        self._tell_name(guest)
+        self._hub.tell(wire.Named(guest.uid, guest.name, guest.named_at))
+
+    def on_named(self, uid: str, name: str, at: int) -> None:
+        """A guest has another name by way of another worker."""
+        guest = self._guests.name(uid, name, at)
+        if guest is not None:
+            self._tell_name(guest)
+
+    def _tell_name(self, guest: Guest) -> None:
         for name, room in self._rooms.items():
             if guest.uid in room.guests:
                 self._hub.tell(wire.Present(name, guest.uid, guest.name, here=True))

@@ -81,6 +81,15 @@ class Present(_Frame, tag=6):
     quiet: bool = False
 
 
+class Named(_Frame, tag=11):
+    """A guest has had another name since ``at``, seconds since 1970: said by the worker that gave
+    it, and by the hub to all others, as it may be at any of them, or come there next."""
+
+    uid: str
+    name: str
+    at: int
+
+
 class Find(_Frame, tag=10):
     """Ask whether a draft was stored before: Done, or Refused with the code "unknown"."""
 
@@ -182,11 +191,16 @@ class Answer(_Frame, tag=28):
 
 
 FromWorker = (
-    Hello | Subscribe | Unsubscribe | Publish | Find | Read | Present | Typing | Overview | People
+    Hello | Subscribe | Unsubscribe | Publish | Find | Read | Present | Named | Typing | Overview
+    | People
 )  # fmt: skip
 FromHub = (
-    Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Typed | Trimmed | Answer
+    Welcome | Subscribed | Happened | Done | Refused | Rows | Presence | Named | Typed | Trimmed
+    | Answer
 )  # fmt: skip
+
+News = Subscribe | Unsubscribe | Present | Named | Typing
+"""What a worker says without asking for an answer."""
 
 Outcome = Done | Refused
 """What became of a draft."""

@@ -35,6 +35,7 @@ class Receiver(Protocol):
     def on_subscribed(self, frame: wire.Subscribed) -> None: ...
     def on_event(self, room: str, seq: int, json: bytes) -> None: ...
     def on_presence(self, frame: wire.Presence) -> None: ...
+    def on_named(self, uid: str, name: str, at: int) -> None: ...
     def on_typing(self, room: str, uid: str) -> None: ...
     def on_trimmed(self, room: str, oldest: int) -> None: ...
 
@@ -90,7 +91,7 @@ class HubLink:
     def people(self, room: str, done: Callable[[Any], None]) -> None:
         self._ask(lambda n: wire.People(n, room), done)
 
-    def tell(self, frame: wire.Subscribe | wire.Unsubscribe | wire.Present | wire.Typing) -> None:
+    def tell(self, frame: wire.News) -> None:
         """Say what needs no answer.  Without contact it is dropped: ``on_contact`` says it all."""
         if self.up and self._connection:
             self._saying.append(frame)
@@ -149,6 +150,8 @@ class HubLink:
             receiver.on_subscribed(frame)
         elif isinstance(frame, wire.Presence):
             receiver.on_presence(frame)
+        elif isinstance(frame, wire.Named):
+            receiver.on_named(frame.uid, frame.name, frame.at)
         elif isinstance(frame, wire.Typed):
             receiver.on_typing(frame.room, frame.uid)
         elif isinstance(frame, wire.Trimmed):

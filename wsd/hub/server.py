@@ -182,6 +182,7 @@ class Hub:
             wire.Read: self._read,
             wire.Find: self._find,
             wire.Present: self._present,
+            wire.Named: self._named,
             wire.Typing: self._typing,
             wire.Overview: self._overview,
             wire.People: self._people,
@@ -387,6 +388,11 @@ class Hub:
             self._presence.appear(link.number, frame.room, frame.uid, frame.name, frame.quiet)
         else:
             self._presence.disappear(link.number, frame.room, frame.uid)
+
+    def _named(self, link: Link, frame: wire.Named) -> None:
+        for other in self._links.values():
+            if other is not link:
+                other.tell(frame)
 
     def _typing(self, link: Link, frame: wire.Typing) -> None:
         self._tell_room(frame.room, wire.Typed(frame.room, frame.uid))
