@@ -24,6 +24,7 @@ from wsd.config import LANGUAGES
 from wsd.transports.lean import declared
 
 WEB = Path(str(files("wsd") / "web"))
+LOOKS = ("size", "dark", "language", "mouse")
 FAR_DOWN = "<br>" * 200
 KB = 1000
 
@@ -40,7 +41,7 @@ def chat(make_daemon):
 
 
 def open_box(window, site, chat, name="shop.html", before="", **options):
-    looks = {key: options.pop(key) for key in ("size", "dark", "language") if key in options}
+    looks = {key: options.pop(key) for key in LOOKS if key in options}
     body = before + tag(chat.url, **options)
     return window(site.page(name, body, policy(chat.url)), **looks)
 
@@ -57,6 +58,20 @@ def test_two_windows_chat_through_an_inline_box(chat, site, window):
     two.say("hello <b>Ann</b>")
     one.sees("hello from the shop", "hello <b>Ann</b>")
     assert complaints(ann) == complaints(bob) == []
+
+
+@pytest.mark.parametrize(("width", "place"), [(1200, "log"), (390, "people-close")])
+def test_the_end_of_an_ignore_hands_its_focus_on(chat, site, window, width, place):
+    looks = {"size": (width, 800), "mouse": True}
+    ann, bob = (open_box(window, site, chat, room="lobby", **looks) for _ in range(2))
+    one, two = Box(ann).online(), Box(bob).online()
+    two.say("hello from the shop")
+    one.sees("hello from the shop")
+    one.do("hello from the shop", "Ignore")
+    if one.part("#people-open").is_displayed():
+        one.part("#people-open").click()
+    one.part("#ignored-list button").send_keys(Keys.ENTER)
+    assert one.run("return root.activeElement?.id") == place
 
 
 def test_nothing_is_fetched_before_the_box_is_seen(chat, site, window):

@@ -55,9 +55,12 @@ def lean_style(text: str) -> str:
 
 
 def lean_script(text: str) -> str:
-    """A script or module without comments, needless space and long private names."""
+    """A script or module without comments, needless space and long private names.
+
+    Each of its statements must end with ``;`` or ``}``, none be empty.
+    """
     pieces = list(_pieces(text))
-    short = _short_names(pieces)
+    short = {**_short_names(pieces), "const": "let"}  # one word for both packs better
     out: list[str] = []
     gap = ""
     for piece in pieces:
@@ -65,7 +68,9 @@ def lean_script(text: str) -> str:
             # A line break may end a statement, so it outranks a space.
             gap = "\n" if "\n" in piece or gap == "\n" else " "
             continue
-        if out and gap:
+        if piece == "}" and out[-1:] == [";"] and out[-2] != ")":  # else that of an `if (a);`
+            out.pop()
+        elif out and gap:
             out.append(_needed(gap, out[-1][-1], piece[0]))
         out.append(short.get(piece, piece))
         gap = ""
@@ -75,7 +80,7 @@ def lean_script(text: str) -> str:
 def _needed(gap: str, before: str, after: str) -> str:
     """What has to stay of the space between two characters."""
     if gap == "\n":
-        joined = before in "{([,;:=&|?" or after in ")]},.;:?="
+        joined = before in "{}([,;:=&|?" or after in ")]},.;:?="
         return "" if joined else "\n"
     glued = (_WORD.match(before) and _WORD.match(after)) or (before == after and before in "+-")
     return " " if glued else ""

@@ -86,8 +86,8 @@ export class Chat {
   #makePending() {
     const { client, room, notice } = this;
     return new PendingList(this.frame.part("pending"), this.list, this.words, {
-      retry: (cid) => client.retry(cid),
-      discard: (cid) => client.discard(cid),
+      retry: (cid) => { client.retry(cid); this.leave(this.list.scroller); },
+      discard: (cid) => { client.discard(cid); this.leave(this.list.scroller); },
       takeBack: (cid) => {
         const item = client.outbox(room).find((each) => each.cid === cid);
         if (!item) return;
@@ -209,7 +209,7 @@ export class Chat {
     this.list.clear();
     this.extras?.toolbar.hide();
     this.history.reset(before);
-    if (!isFirst) this.notice.show(this.words.say("reloaded"));
+    if (!isFirst && before > 1) this.notice.show(this.words.say("reloaded"));
   }
 
   /** @param {{recovered: boolean, follows: number}} detail */

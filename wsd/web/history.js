@@ -41,6 +41,7 @@ export class Past {
   }
 
   draw() {
+    if (!this.more && this.list.frame.focused === this.button) this.list.scroller.focus({ preventScroll: true });
     this.button.hidden = !this.more;
     this.button.textContent = this.words.say(this.loading ? "loading" : "load_older");
     const isAtStart = this.ready && !this.more;

@@ -86,7 +86,10 @@ export class People {
     const { frame, ignored, words } = this;
     frame.part("ignored").hidden = ignored.names.size === 0;
     frame.part("ignored-list").replaceChildren(...[...ignored.names].map(([uid, name]) => {
-      const again = button(words.say("ignore_end"), "link", () => ignored.remove(uid));
+      const again = button(words.say("ignore_end"), "link", () => {
+        ignored.remove(uid);
+        frame.part(frame.isNarrow ? "people-close" : "log").focus();    // the button goes
+      });
       again.setAttribute("aria-label", `${again.textContent}: ${name}`);    // begins with what is seen (WCAG 2.5.3)
       return make("li", "", make("bdi", "name", name), again);
     }));

@@ -17,7 +17,8 @@ export class Follower {
     this.lastHeight = 0;
     this.settling = false;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const resized = new ResizeObserver(() => { if (this.following) this.settleNow(); });
+    // Other lengths of the lines above move what is read as much as a change of the messages there.
+    const resized = new ResizeObserver(() => { if (this.following) this.settleNow(); else this.#put(); });
     for (const box of [scroller, ...boxes]) resized.observe(box);
   }
 
@@ -32,6 +33,7 @@ export class Follower {
     this.lastTop = scrollTop;
     this.lastHeight = scrollHeight;
     if (this.following) this.below = 0;
+    else this.#mark();
     this.moved(this.below, this.following);
   }
 
@@ -64,13 +66,25 @@ export class Follower {
 
   /** A change above what the reader looks at: that stays where it is. @param {() => void} change */
   keepView(change) {
-    const before = this.scroller.scrollHeight;
+    this.#mark();
     change();
-    this.lastTop = this.scroller.scrollTop += this.scroller.scrollHeight - before;
+    this.#put();
   }
 
-  /** Whether an element has gone by at the top. @param {Element} element */
-  isAbove(element) {
-    return element.getBoundingClientRect().bottom < this.scroller.getBoundingClientRect().top;
+  /** @type {HTMLElement|undefined} the message at the top of what is seen, and how far from there */
+  #read = undefined;
+  #readAt = 0;
+
+  #mark() {
+    const { scroller } = this;
+    this.#read = [.../** @type {NodeListOf<HTMLElement>} */ (scroller.querySelectorAll(".message"))].find((element) => !this.isAbove(element));
+    if (this.#read) this.#readAt = this.#read.offsetTop - scroller.scrollTop;
   }
+
+  #put() {
+    if (this.#read?.offsetHeight) this.lastTop = this.scroller.scrollTop = this.#read.offsetTop - this.#readAt;
+  }
+
+  /** Whether a message has gone by at the top. @param {HTMLElement} element */
+  isAbove(element) { return element.offsetTop + element.offsetHeight < this.scroller.scrollTop; }
 }
