@@ -286,6 +286,13 @@ def test_a_directory_that_cannot_be_made(daemon: Started) -> None:
     assert re.fullmatch(r"wsd: .*/file/state: Not a directory .*\n", done.stderr)
 
 
+def test_check_warns_of_a_daemon_that_no_command_would_reach(daemon: Started) -> None:
+    daemon.write_config('admin: ["127.0.0.1:0"]\n')
+    done = daemon.cli("check")
+    assert done.returncode == 0
+    assert re.fullmatch(r"wsd: warning: admin: no Unix socket, .*\n", done.stderr)
+
+
 def test_a_log_that_cannot_be_written(daemon: Started) -> None:
     (daemon.directory / "state/wsd.log").mkdir(parents=True)
     done = daemon.cli("start")

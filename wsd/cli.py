@@ -238,6 +238,9 @@ def _reload(options: argparse.Namespace, settings: Settings) -> int:
 def _check(options: argparse.Namespace, settings: Settings) -> int:
     for warning in certificate_warnings(settings.listen, time.time()):
         print(f"wsd: warning: {warning}", file=sys.stderr)
+    if not any(listen.path for listen in settings.admin):
+        print("wsd: warning: admin: no Unix socket, which wsd reload, status, say and others need",
+              file=sys.stderr)  # fmt: skip
     print(f"wsd: {options.config or 'embedded defaults'}: ok")
     return 0
 

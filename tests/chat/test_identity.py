@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import os
@@ -133,6 +134,18 @@ def test_what_a_crash_left_behind_does_not_prevent_a_start(tmp_path: Path) -> No
     """In a container every start has the same process id."""
     (tmp_path / f"secret.{os.getpid()}").write_bytes(b"")
     assert len(load_secret(str(tmp_path / "secret"))) >= 32
+
+
+def test_a_full_disk_leaves_no_half_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        load_secret(str(tmp_path / "secret"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreadable_secret(tmp_path: Path) -> None:
