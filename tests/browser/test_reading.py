@@ -9,6 +9,7 @@ import shutil
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.talk import resize
 from tests.browser.test_page import say, shown, state, wait, wait_online, wait_shown
@@ -34,6 +35,15 @@ def show_all(window, count):
         return len(shown(w)) == count
 
     wait(window, loaded)
+
+
+def show_all_from(window, number):
+    def loaded(w):
+        w.execute_script("document.getElementById('log').scrollTop = 0")
+        return shown(w)[0].startswith(f"number {number} ")
+
+    wait(window, lambda w: shown(w))
+    wait(window, loaded, 40)
 
 
 def test_another_width_leaves_the_reader_where_they_were(daemon, window):
@@ -103,3 +113,52 @@ def test_all_that_is_loaded_can_be_printed(daemon, window):
     ann.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     for part in ("composer", "people", "older"):
         assert not ann.find_element(By.ID, part).is_displayed(), part
+
+
+def test_reading_down_again_leaves_nothing_out(daemon, window):
+    """The list holds 500 messages; what was dropped at its end comes back, and is read on."""
+    fill(daemon, 620)
+    ann = window(daemon.url)
+    wait_online(ann)
+    show_all_from(ann, 0)
+    assert not shown(ann)[-1].startswith("number 619 "), "nothing was dropped"
+    ann.execute_script("document.getElementById('log').scrollTop = 0")
+    read = -1
+
+    def all_is_read(w):
+        nonlocal read
+        numbers = [int(text.split()[1]) for text in w.execute_script(A_PAGE_DOWN)]
+        assert numbers[0] <= read + 1, (read, numbers)
+        read = numbers[-1]
+        return read == 619
+
+    WebDriverWait(ann, 60, poll_frequency=0.05).until(all_is_read)
+    assert len(shown(ann)) <= 500
+    show_all_from(ann, 0)  # and what was dropped at the beginning comes back as well
+
+
+def test_the_end_of_what_is_loaded_is_not_the_end(daemon, window):
+    """However fast somebody is there, the next messages come below, and do not push these away."""
+    fill(daemon, 620)
+    ann = window(daemon.url)
+    wait_online(ann)
+    show_all_from(ann, 0)
+    last = shown(ann)[-1]
+    assert not last.startswith("number 619 ")
+    ann.execute_script("document.getElementById('pending').scrollIntoView({block: 'end'})")
+    wait(ann, lambda w: shown(w)[-1] != last)
+    ann.execute_async_script("setTimeout(arguments[0], 300)")
+    assert last in ann.execute_script(A_PAGE_DOWN)
+    ann.find_element(By.ID, "to-end").click()
+    wait(ann, lambda w: w.execute_script(A_PAGE_DOWN)[-1].startswith("number 619 "))
+
+
+A_PAGE_DOWN = """
+    const log = document.getElementById("log"), { top, bottom } = log.getBoundingClientRect();
+    const seen = [...document.querySelectorAll(".message")].filter(e => {
+        const box = e.getBoundingClientRect();
+        return box.bottom > top && box.top < bottom;
+    }).map(e => e.querySelector(".text").textContent);
+    log.scrollTop += log.clientHeight * 0.8;
+    return seen;
+"""

@@ -35,6 +35,12 @@ NODE = shutil.which("node")
         ("(a) / 2 // '", "(a)/2"),
         ("class A { #long = 1; f() { return this.#long; } }", "class A{#a=1;f(){return this.#a}}"),
         ("`${this.#long}`; #long", "`${this.#long}`;#long"),
+        ("const MOST = 1; if (a < MOST) b(MOST);", "let $a=1;if(a<$a)b($a);"),
+        ("export const MOST = 1; f(MOST)", "export let MOST=1;f(MOST)"),
+        ("const MOST = 1; export { MOST };", "let MOST=1;export{MOST};"),
+        ("const MOST = 1; a.MOST = MOST", "let MOST=1;a.MOST=MOST"),
+        ("const MOST = 1; x = { a, MOST }", "let MOST=1;x={a,MOST}"),
+        ("const MOST = 1; x = `${MOST}`", "let MOST=1;x=`${MOST}`"),
         ("import { a } from './b.js';", "import{a}from'./b.js';"),
     ],
 )  # fmt: skip

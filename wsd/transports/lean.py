@@ -26,6 +26,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/\w*")
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+")
 _WORD = re.compile(r"[#\w$]")
 _BEFORE_REGEX = ("return", "typeof", "case", "in", "of")
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";', re.MULTILINE)
@@ -135,14 +136,35 @@ def _substitution_end(text: str, at: int) -> int:
 
 
 def _short_names(pieces: list[str]) -> dict[str, str]:
-    """Private names are nobody else's, so their length is ours too."""
-    names = dict.fromkeys(p for p in pieces if p.startswith("#"))
-    letters = itertools.chain(
-        string.ascii_letters, map("".join, itertools.product(string.ascii_letters, repeat=2))
-    )
-    pairs = zip(names, letters, strict=False)  # there are letters enough
-    inside = "".join(p for p in pieces if p.startswith("`"))
-    return {name: f"#{letter}" for name, letter in pairs if name not in inside}
+    """Private names are nobody else's, nor are constants that are not exported: their length is
+    ours too."""
+    code = [p for p in pieces if not p.isspace() and not p.startswith(("//", "/*"))]
+    inside = "".join(p for p in code if p.startswith("`"))
+    short: dict[str, str] = {}
+    for sign, names in (("#", [p for p in code if p.startswith("#")]), ("$", _constants(code))):
+        letters = itertools.chain(
+            string.ascii_letters, map("".join, itertools.product(string.ascii_letters, repeat=2))
+        )
+        for name, letter in zip(dict.fromkeys(names), letters, strict=False):  # there are enough
+            if name not in inside:
+                short[name] = sign + letter
+    return short
+
+
+def _constants(code: list[str]) -> list[str]:
+    """``const LIKE_THIS``, if that is never the name of a property or of an export as well."""
+    around = list(zip(["", "", *code], ["", *code], code, [*code[1:], ""], strict=False))
+    declared = {
+        name
+        for two_before, before, name, _ in around
+        if before == "const" and two_before != "export" and _CONSTANT.fullmatch(name)
+    }
+    others = {
+        name
+        for _, before, name, after in around
+        if before == "." or (before in "{," and after in ":,}")
+    }
+    return [name for name in code if name in declared - others]
 
 
 _STYLE_IMPORT = re.compile(r'^@import "\./([^"]+)";', re.MULTILINE)

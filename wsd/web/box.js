@@ -9,6 +9,7 @@ import { fitAboveKeyboard } from "./viewport.js";
 import { Words } from "./words.js";
 
 const STORAGE = "wsd";
+const NAME_MAX = 24;
 const FULL_BELOW = "(max-width: 40rem)";    // a bubble's panel fills the screen
 
 /**
@@ -26,6 +27,9 @@ const FULL_BELOW = "(max-width: 40rem)";    // a bubble's panel fills the screen
 
 /** @type {Map<string, {client: Client, ignored: Ignored}>} one for each daemon, whatever the number of boxes */
 const clients = new Map();
+
+/** @type {Set<Chat>} of boxes that are in the page */
+const shown = new Set();
 
 /** @param {string} address @returns {Promise<Response>} however often it takes: without it there is no box */
 async function fetched(address) {
@@ -66,7 +70,7 @@ function paint({ element }, theme) {
   draw();
 }
 
-/** @param {string} base @param {string} room @param {string|undefined} name suggested to somebody who has none */
+/** @param {string} base @param {string} room @param {string} name suggested to somebody who has none */
 function join(base, room, name) {
   const known = clients.get(base);
   if (known) {
@@ -77,7 +81,7 @@ function join(base, room, name) {
   const client = new Client({ url: base, rooms: [room], storageKey: STORAGE });
   const found = { client, ignored: new Ignored(STORAGE) };
   clients.set(base, found);
-  if (name && !client.name) client.rename(name);
+  if (!client.name && name.length > 1) client.rename(name);
   explainTrouble(client, base);
   return { ...found, joined: false };
 }
@@ -86,10 +90,28 @@ function join(base, room, name) {
 function explainTrouble(client, base) {
   const told = new Set();
   client.on("state", ({ status, reason = "" }) => {
+    if (status === "online") told.add("");    // it can be reached
     if (status !== "waiting" || told.has(reason)) return;
     told.add(reason);
     import("./trouble.js").then(({ explain }) => explain(base, reason), () => console.warn(`wsd: no connection to ${base}`));
   });
+}
+
+// The visitor is one, with all the boxes: any of their tags may name them. A name that is too long is no reason to complain to them.
+/** @param {DOMStringMap} data */
+function suggestedName({ name }) {
+  const tag = /** @type {HTMLElement|null} */ (document.querySelector("script[data-name][src*='wsd.js']"));
+  return [...(name ?? tag?.dataset.name ?? "").trim()].slice(0, NAME_MAX).join("").trim();
+}
+
+/** Nobody stays in a room whose boxes a site has taken out of its page. @param {HTMLElement} host @param {Chat} chat */
+function follow({ isConnected }, chat) {
+  if (isConnected === shown.has(chat)) return;
+  if (isConnected) shown.add(chat);
+  else shown.delete(chat);
+  chat.moved(!isConnected);
+  const { client, room } = chat;
+  if (![...shown].some((other) => other.client === client && other.room === room)) client.leave(room);
 }
 
 /**
@@ -98,7 +120,7 @@ function explainTrouble(client, base) {
  * @param {() => boolean} [isSeen]
  */
 function fill(entry, words, looks, isSeen) {
-  const { base, data, mode, about } = entry;
+  const { base, data, mode, about, host } = entry;
   const room = (data.room || "lobby").normalize("NFC");
   const frame = new Frame(words, {
     room, title: data.title ?? "", kind: mode === "view" || mode === "page" ? mode : "box",
@@ -108,9 +130,12 @@ function fill(entry, words, looks, isSeen) {
   frame.dress = (file) => dress(entry, file);
   return { frame, start: () => {
     const limit = Number(data.textLimit) || about.limit;
-    const { client, ignored, joined } = join(base, room, data.name);
+    const { client, ignored, joined } = join(base, room, suggestedName(data));
     const chat = new Chat({ client, room, frame, words, ignored, limit, joined }, isSeen);
     client.connect();
+    shown.add(chat);
+    host?.addEventListener("moved", () => follow(host, chat));
+    if (host) follow(host, chat);    // taken out while all this was fetched
     return chat;
   } };
 }

@@ -25,6 +25,7 @@ import { badge } from "./unread.js";
 
 export class Chat {
   unread = 0;                     // came while nobody looked
+  #isOut = false;
   #isSeen = () => !document.hidden;
   #catchingUp = false;            // the replay under way is what came while we were away
   #wasAway = false;               // the connection was lost
@@ -77,6 +78,17 @@ export class Chat {
     this.people.draw();
     this.#knowNames();
     this.#drawModes(this.client.rooms.get(this.room)?.modes ?? {});
+  }
+
+  /** The frame was taken out of the page, or is back. @param {boolean} isOut */
+  moved(isOut) {
+    const { client, room } = this;
+    this.#isOut = isOut;
+    if (isOut) {
+      this.#setUnread(0);
+      this.list.clear();
+    } else if (client.rooms.has(room)) this.#comeLater();
+    else client.join(room);
   }
 
   #knowNames() { this.#mentions.know(this.people.names, this.client.name); }
@@ -178,7 +190,7 @@ export class Chat {
     const { client, room, list, history } = this;
     /** @param {string} type @param {(detail: any) => void} handler */
     const on = (type, handler) => client.on(type, (detail) => {
-      if (detail.room === undefined || detail.room === room) handler(detail);
+      if (!this.#isOut && (detail.room === undefined || detail.room === room)) handler(detail);
     });
     on("state", () => {
       if (client.state.status === "waiting") this.#wasAway = true;

@@ -80,6 +80,7 @@ export class Past {
         const { messages } = await this.client.history(this.room, after + PAGE + 1, PAGE);
         const newer = messages.filter(({ seq }) => seq > after);
         list.append(newer, this.client.uid);
+        this.more ||= list.trimmed;
         if (list.lastSeq >= list.newest || after > list.newest) list.joinsEnd = true;
         if (newer.length) break;
       }

@@ -53,7 +53,6 @@ export class MessageList {
     this.bySeq = new Map();
     /** @type {{item: Item, box: HTMLElement, isNew: boolean}[]} the last of `items`, without elements as yet */
     this.undrawn = [];
-    this.joinsEnd = true;
     this.newest = 0;            // seq of the last message known to be there
     this.trimmed = false;       // whether older ones were dropped since the flag was last cleared
     /** @type {HTMLElement|null} */
@@ -61,6 +60,10 @@ export class MessageList {
     /** @type {HTMLElement} where additions go */
     this.target = this.past;
   }
+
+  get joinsEnd() { return this.follower.joinsEnd; }
+
+  set joinsEnd(joins) { this.follower.joinsEnd = joins; }
 
   // ---------------------------------------------------------------- adding
 
@@ -120,6 +123,7 @@ export class MessageList {
     for (const message of messages) {
       if (message.seq > last) this.#append(itemOf(message, message.uid === ownUid), this.past, false);
     }
+    this.follower.keepView(() => this.#trim(true));    // for who reads down as well
   }
 
   /** @param {Item} item @param {HTMLElement} box @param {boolean} isNew */
@@ -254,9 +258,9 @@ export class MessageList {
 
   #size() { return this.past.childElementCount + this.live.childElementCount + this.undrawn.length; }
 
-  /** Drops the oldest, for a reader who is at the end. */
-  #trim() {
-    if (!this.follower.following || this.#size() <= MAX_NODES) return;
+  /** Drops the oldest, for a reader who is at the end or comes there. */
+  #trim(comes = this.follower.following) {
+    if (!comes || this.#size() <= MAX_NODES) return;
     while (this.#size() > MAX_NODES) this.#drop(/** @type {Item} */ (this.items.shift()));
     const first = this.items[0];
     if (first?.element && !first.day) this.#place(first, undefined, first.element.parentElement ?? this.past, first.element);

@@ -48,6 +48,7 @@ export class People {
     frame.part("shade").hidden = !isOpen;
     this.opener.setAttribute("aria-expanded", String(isOpen));
     frame.element.classList.toggle("people-shown", isOpen);
+    if (isOpen) frame.element.classList.add("moves");
   }
 
   #close() {

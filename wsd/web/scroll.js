@@ -12,6 +12,7 @@ export class Follower {
     this.scroller = scroller;
     this.moved = moved;
     this.following = true;
+    this.joinsEnd = true;       // the list's end is the room's, else the reader is further up even there
     this.below = 0;             // came while the reader was further up
     this.lastTop = 0;
     this.lastHeight = 0;
@@ -29,7 +30,7 @@ export class Follower {
     const gap = scrollHeight - scrollTop - clientHeight;
     const shrank = scrollHeight < this.lastHeight;
     if (scrollTop < this.lastTop - 1 && gap > 4 && !shrank) this.following = false;
-    else if (gap <= AT_END_PX) this.following = true;
+    else if (gap <= AT_END_PX && this.joinsEnd) this.following = true;
     this.lastTop = scrollTop;
     this.lastHeight = scrollHeight;
     if (this.following) this.below = 0;

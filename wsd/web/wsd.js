@@ -39,9 +39,9 @@
     return value === null || value === "" ? otherwise : value;
   }
 
-  /** The language of ours for a tag like pt-BR; undefined if there is none. */
+  /** The language of ours for a tag like pt-BR, or a locale like pt_BR; undefined if there is none. */
   function languageFor(wanted) {
-    var lower = wanted.toLowerCase();
+    var lower = wanted.toLowerCase().replace(/_/g, "-");
     if (/^zh/.test(lower)) lower = /^zh-(tw|hk|mo|hant)/.test(lower) ? "zh-tw" : "zh-cn";
     var exact = about.languages.filter(function (known) { return known.toLowerCase() === lower; });
     var alike = about.languages.filter(function (known) { return known.split("-")[0].toLowerCase() === lower.split("-")[0]; });
@@ -49,7 +49,7 @@
   }
 
   function language() {
-    var wanted = option("lang") ? [option("lang")] : [].slice.call(navigator.languages || [navigator.language || "en"]);
+    var wanted = [option("lang", "")].concat([].slice.call(navigator.languages || [navigator.language || "en"]));
     for (var i = 0; i < wanted.length; i++) {
       var found = languageFor(wanted[i]);
       if (found) return found;
@@ -57,9 +57,17 @@
     return about.languages[0];
   }
 
+  function find(selector) {
+    try {
+      return document.querySelector(selector);
+    } catch (error) {    // it is none
+      return null;
+    }
+  }
+
   /** Calls `then` with the element where the box goes, once that is there. */
   function whenPlaced(then) {
-    var target = option("target") ? document.querySelector(option("target")) : null;
+    var target = option("target") ? find(option("target")) : null;
     var early = document.readyState === "loading" && (option("target") ? !target : !document.body);
     if (early) { document.addEventListener("DOMContentLoaded", function () { whenPlaced(then); }); return; }
     if (option("target") && !target && window.console) console.warn("wsd: there is no element " + option("target") + " (data-target)");
@@ -76,6 +84,7 @@
 
   /** Asks for what box.js is going to fetch, while that is on its way itself. */
   function preload(address) {
+    if (document.querySelector('link[rel=preload][href="' + address + '"]')) return;
     var element = document.createElement("link");
     element.rel = "preload";
     element.href = address;
@@ -113,10 +122,31 @@
     place(element, target);
   }
 
+  // The event "moved" tells the box that the element was taken out of the page, or put into it, and is so still.
+  function defineHost() {
+    if (customElements.get("wsd-chat")) return;
+    function Host() { return Reflect.construct(HTMLElement, [], Host); }
+    Host.prototype = Object.create(HTMLElement.prototype);
+    Host.prototype.constructor = Host;
+    Host.prototype.connectedCallback = Host.prototype.disconnectedCallback = function () {
+      var host = this;
+      setTimeout(function () { host.dispatchEvent(new Event("moved")); }, 500);
+    };
+    customElements.define("wsd-chat", Host);
+  }
+
+  // To the page it is this element that has the focus, and no input: what is typed there would be its shortcuts.
+  function keepTyping(event) {
+    if (/^(INPUT|TEXTAREA)$/.test(event.composedPath()[0].tagName)) event.stopPropagation();
+  }
+
   // A bubble and its panel stand at the end of a line of their language, from the start.
   function makeHost(lang) {
+    defineHost();
     var host = document.createElement("wsd-chat");
     host.setAttribute("data-mode", mode);
+    host.setAttribute("data-room", option("room", "lobby"));
+    ["keydown", "keypress", "keyup"].forEach(function (type) { host.addEventListener(type, keepTyping); });
     host.dir = about.rtl.indexOf(lang) < 0 ? "ltr" : "rtl";
     var root = host.attachShadow({ mode: "open" });
     var sheet = new CSSStyleSheet();
@@ -148,6 +178,10 @@
     if (!modern || (mode !== "page" && !("adoptedStyleSheets" in document))) { loadLegacy(target); return; }
     var entry = { about: about, base: base, files: files, mode: mode, lang: language(), data: tag.dataset, host: target, button: null };
     if (mode === "page") { load(entry); return; }
+    // Where a site changes its content without loading a page, the tag may run again beside its bubble.
+    var old = mode === "bubble" ? document.querySelector("wsd-chat[data-mode=bubble]") : null;
+    if (old && old.getAttribute("data-room") === option("room", "lobby")) return;
+    if (old) old.parentNode.removeChild(old);
     var host = entry.host = makeHost(entry.lang);
     if (mode === "bubble") {
       entry.button = makeBubble(entry.lang);
