@@ -317,15 +317,18 @@ def test_bp_20_more_missed_than_the_link_can_hold(make_site: Callable[..., Site]
         assert member.seqs() == list(range(seq + 1, 501))
 
 
-def test_more_missed_than_one_answer_can_hold(site: Site) -> None:
-    """Not everything, then, and it is said so; the link lives."""
+@pytest.mark.parametrize(("at", "oldest"), [(10, 1), (399, 1), (450, 1), (10, 5)])
+def test_more_missed_than_one_answer_can_hold(site: Site, at: int, oldest: int) -> None:
+    """20 MB: it is asked for again and again, and is all there."""
     site.hub.log.append([draft("x" * 40_000) for _ in range(500)])
-    member, entries = join(site, position(site, 10), settle=False)
-    for _ in range(300):
+    site.hub.log.trim("lobby", 501 - oldest, 1e9)
+    member, entries = join(site, position(site, at), settle=False)
+    for _ in range(600):
         site.turn()
+        site.clock.pass_(0.01)
     (entry,) = entries
-    assert entry.recovered is False
-    assert member.seqs() == list(range(501 - entry.follows, 501))
+    assert (entry.recovered, entry.follows) == (True, 500 - at)
+    assert member.seqs() == list(range(at + 1, 501))
     publish(site, "next")
     assert member.seqs()[-1] == 501
 

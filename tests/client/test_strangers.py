@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import threading
 import time
 
 import pytest
 
 from tests.client.server import Peer, Server
-from wsd.client import Client, Stopped, TimedOut
+from wsd.client import Client, ClientError, Message, Stopped, TimedOut
 from wsd.protocol.frames import Opcode, encode
+from wsd.protocol.session import Session
+
+SAID = {"type": "message", "room": "lobby", "uid": "g2", "name": "B", "text": "hi", "time": 1.0}
+THERE = {"position": "e.0", "follows": 0, "recovered": False, "online": 1, "modes": {}}
 
 
 def test_answers_in_pieces_and_messages_right_behind_the_handshake() -> None:
@@ -134,6 +140,117 @@ def test_a_message_without_an_answer_is_not_said_again_as_somebody_else() -> Non
             chat.say("lobby", "hello", timeout=20)
         assert unsure.value.cid == said[0]["cid"]
     assert len(said) == 1
+
+
+def test_reading_can_be_interrupted_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that were taken off the socket are read nowhere: what they were comes again."""
+
+    def first(peer: Peer) -> None:
+        peer.accept()
+        peer.welcome()
+        peer.send({**SAID, "seq": 1})
+        list(peer.events())
+
+    def second(peer: Peer) -> None:
+        peer.accept()
+        assert peer.welcome(rooms={"lobby": {**THERE, "position": "e.1", "follows": 1}})["rooms"]
+        peer.send({**SAID, "seq": 1})
+        list(peer.events())
+
+    receive = Session.receive
+
+    def interrupt(session: Session, data: bytes) -> None:
+        if threading.current_thread() is not threading.main_thread():  # the server's
+            return receive(session, data)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with Server(first, second) as server, Client(server.url) as chat:
+        chat.join("lobby", timeout=5)
+        monkeypatch.setattr(Session, "receive", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            chat.next(timeout=5)
+        event = chat.next(timeout=10)
+        assert isinstance(event, Message) and event.seq == 1
+
+
+def test_iterating_ends_with_a_close_in_a_signal_handler() -> None:
+    def only(peer: Peer) -> None:
+        peer.accept()
+        peer.welcome()
+        list(peer.events())
+
+    with Server(only) as server:
+        chat = Client(server.url)
+        chat.join("lobby", timeout=5)
+        before = signal.signal(signal.SIGALRM, lambda *_: chat.close())
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            assert list(chat) == []
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        with pytest.raises(ClientError, match="closed"):
+            chat.say("lobby", "too late")
+
+
+def test_no_answer_before_the_timeout_is_no_refusal() -> None:
+    """Who takes it for one would say it again, under another cid."""
+    slept = [0.0]
+
+    def only(peer: Peer) -> None:
+        peer.accept()
+        peer.welcome()
+        peer.command()
+        slept[0] = 10.0  # the client's machine; and the connection ends without an answer
+
+    with Server(only) as server:
+        chat = Client(server.url, clock=lambda: time.monotonic() + slept[0])
+        chat.join("lobby", timeout=5)
+        with pytest.raises(TimedOut) as caught:
+            chat.say("lobby", "hello", cid="c1", timeout=5)
+        assert caught.value.cid == "c1"
+
+
+def test_what_lies_about_untaken_is_not_given_twice() -> None:
+    def only(peer: Peer) -> None:
+        peer.accept()
+        peer.welcome()
+        peer.send({**SAID, "seq": 1})
+        asked = peer.command()
+        for seq in (2, 3):
+            peer.send({**SAID, "seq": seq})
+        peer.send({"type": "ok", "id": asked["id"]})
+        join = peer.command()
+        assert (join["type"], join["after"]) == ("join", "e.1")
+        entry = {**THERE, "position": "e.3", "follows": 2, "recovered": True}
+        peer.send({"type": "ok", "id": join["id"], "room": "lobby", **entry})
+        for seq in (2, 3, 4):
+            peer.send({**SAID, "seq": seq})
+        list(peer.events())
+
+    with Server(only) as server, Client(server.url) as chat:
+        chat.join("lobby", timeout=5)
+        given = [chat.next(timeout=5)]
+        chat.request({"type": "typing", "room": "lobby"}, timeout=5)
+        chat.join("lobby", after=chat.position("lobby"), timeout=5)
+        given += [chat.next(timeout=5) for _ in range(3)]
+        assert [event.seq for event in given if isinstance(event, Message)] == [1, 2, 3, 4]
+
+
+def test_a_port_without_tls_is_the_end() -> None:
+    with Server() as server, socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def answer() -> None:
+            sock, _ = plain.accept()
+            with sock:
+                sock.recv(1024)
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"https://127.0.0.1:{plain.getsockname()[1]}"
+        with Client(url) as chat, pytest.raises(Stopped, match="no TLS is spoken there"):
+            chat.join("lobby", timeout=5)
+        assert server.problem is None
 
 
 def test_an_interrupted_call_can_be_followed_by_others() -> None:

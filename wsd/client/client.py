@@ -169,10 +169,14 @@ class Client:
 
     def __iter__(self) -> Iterator[Event]:
         """Every event, this client's own messages and the replay of earlier ones included."""
-        while not self._closed:
-            event = self.next()
-            if event is not None:
-                yield event
+        try:
+            while not self._closed:
+                event = self.next()
+                if event is not None:
+                    yield event
+        except ClientError:
+            if not self._closed:  # else by a signal handler, while this waited
+                raise
 
     def messages(self) -> Iterator[Message]:
         """What a bot answers: messages of others, none of them from before it came."""
@@ -285,6 +289,8 @@ class Client:
             if cid and error.code == "rate":
                 self._not_before = again_at
             if deadline is not None and again_at > deadline:
+                if is_unsure:
+                    raise TimedOut(f"no answer to {command.get('type')} in time", cid)
                 raise error
             self._run_until(lambda: False, again_at)
 

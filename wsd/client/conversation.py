@@ -264,7 +264,13 @@ class Conversation:
     # -- rooms
 
     def join(self, room: Room, now: float) -> None:
-        """Has a room entered, now or with the next hello; again from its position if it was."""
+        """Has a room entered, now or with the next hello; again from its position if it was.
+
+        From a position all comes again, what of it lay about untaken too.
+        """
+        if room.position is not None:
+            kept = [(event, at) for event, at in self._events if event.room != room.name]
+            self._events = deque(kept)
         self.rooms[room.name] = room
         room.want_join(now)
         self._join_what_is_due(now)

@@ -78,6 +78,8 @@ def failure(error: OSError | ProtocolError | OpeningRefused) -> Failure:
         return Failure(f"no WebSocket of wsd's: {error.reason}", True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Failure(f"the certificate: {error.verify_message}", True)
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return Failure("no TLS is spoken there", True)
     return Failure(str(error), False)
 
 
@@ -87,6 +89,7 @@ class Link:
     def __init__(self, address: Address, tls: ssl.SSLContext | None) -> None:
         self._session = Session(MAX_MESSAGE_BYTES, MAX_FRAGMENTS, masked=False)
         self._broken = False
+        self._half_read = False
         self._ended: LinkLost | None = None
         until = time.monotonic() + OPEN_S
         self._socket = _connect(address)
@@ -117,10 +120,19 @@ class Link:
 
     def send(self, text: bytes) -> None:
         """Raises LinkLost."""
+        self._check()
         self._send(Opcode.TEXT, text)
 
     def receive(self, timeout_s: float) -> bytes | None:
         """The next text; None when none came in time.  Raises LinkLost."""
+        self._check()
+        # Whoever is interrupted in here may have taken bytes off the socket, or half of a frame.
+        self._half_read = True
+        text = self._receive(timeout_s)
+        self._half_read = False
+        return text
+
+    def _receive(self, timeout_s: float) -> bytes | None:
         until = time.monotonic() + timeout_s
         while True:
             text = self._next()
@@ -140,7 +152,6 @@ class Link:
 
     def _next(self) -> bytes | None:
         """The next text of what has come."""
-        self._check()
         while (event := self._session.next_event()) is not None:
             if isinstance(event, Message):
                 if event.opcode == Opcode.TEXT:
@@ -160,11 +171,10 @@ class Link:
     def _check(self) -> None:
         if self._ended is not None:
             raise self._ended
-        if self._broken:
-            raise self._lost(None, "interrupted while it sent")
+        if self._broken or self._half_read:
+            raise self._lost(None, "a call was interrupted")
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        self._check()
         frame = encode_masked(opcode, payload, secrets.token_bytes(4))
         # Whoever is interrupted in here, as by Ctrl-C, may have sent half a frame: behind that
         # nothing can be said any more.
