@@ -83,6 +83,7 @@ def test_a_box_that_is_moved_goes_on(chat, site, window, away_ms):
     ann.execute_async_script("setTimeout(arguments[0], 1000)")
     box = Box(ann)
     box.sees("before")
+    assert not box.part("#notice").is_displayed()
     box.say("behind")
     box.sees("before", "behind")
 

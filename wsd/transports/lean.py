@@ -69,7 +69,7 @@ def lean_script(text: str) -> str:
             # A line break may end a statement, so it outranks a space.
             gap = "\n" if "\n" in piece or gap == "\n" else " "
             continue
-        if piece == "}" and out[-1:] == [";"] and out[-2] != ")":  # else that of an `if (a);`
+        if piece == "}" and out[-1:] == [";"] and out[-2:-1] != [")"]:  # else that of an `if (a);`
             out.pop()
         elif out and gap:
             out.append(_needed(gap, out[-1][-1], piece[0]))

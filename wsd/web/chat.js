@@ -87,6 +87,7 @@ export class Chat {
     if (isOut) {
       this.#setUnread(0);
       this.list.clear();
+      this.history.ready = false;    // as at first: nobody is to be told of a break
     } else if (client.rooms.has(room)) this.#comeLater();
     else client.join(room);
   }
