@@ -40,7 +40,7 @@ def show_all(window, count):
 def show_all_from(window, number):
     def loaded(w):
         w.execute_script("document.getElementById('log').scrollTop = 0")
-        return shown(w)[0].startswith(f"number {number} ")
+        return "".join(shown(w)[:1]).startswith(f"number {number} ")
 
     wait(window, lambda w: shown(w))
     wait(window, loaded, 40)
@@ -146,11 +146,12 @@ def test_the_end_of_what_is_loaded_is_not_the_end(daemon, window):
     last = shown(ann)[-1]
     assert not last.startswith("number 619 ")
     ann.execute_script("document.getElementById('pending').scrollIntoView({block: 'end'})")
-    wait(ann, lambda w: shown(w)[-1] != last)
+    wait(ann, lambda w: shown(w)[-1:] != [last])
     ann.execute_async_script("setTimeout(arguments[0], 300)")
     assert last in ann.execute_script(A_PAGE_DOWN)
     ann.find_element(By.ID, "to-end").click()
-    wait(ann, lambda w: w.execute_script(A_PAGE_DOWN)[-1].startswith("number 619 "))
+    # The list is empty for a moment.
+    wait(ann, lambda w: "".join(w.execute_script(A_PAGE_DOWN)[-1:]).startswith("number 619 "))
 
 
 A_PAGE_DOWN = """

@@ -99,9 +99,9 @@ function explainTrouble(client, base) {
 
 // The visitor is one, with all the boxes: any of their tags may name them. A name that is too long is no reason to complain to them.
 /** @param {DOMStringMap} data */
-function suggestedName({ name }) {
+function suggestedName(data) {
   const tag = /** @type {HTMLElement|null} */ (document.querySelector("script[data-name][src*='wsd.js']"));
-  return [...(name ?? tag?.dataset.name ?? "").trim()].slice(0, NAME_MAX).join("").trim();
+  return [...(data.name ?? tag?.dataset.name ?? "").trim()].slice(0, NAME_MAX).join("").trim();
 }
 
 /** Nobody stays in a room whose boxes a site has taken out of its page. @param {HTMLElement} host @param {Chat} chat */
