@@ -101,22 +101,24 @@ def _parser() -> argparse.ArgumentParser:
 
     command("run", _run, "serve in the foreground")
     command("start", _start, "serve as a daemon")
-    command("stop", _stop, "end the daemon, letting its clients go gently", True)
+    command("stop", _stop, "end the daemon, letting its clients go gently", needs_daemon=True)
     command("restart", _restart, "stop, then start")
-    command("status", _status, "say how the daemon is (exit status 3: not running)", True)
+    command(
+        "status", _status, "say how the daemon is (exit status 3: not running)", needs_daemon=True
+    )
     command("reload", _reload, "have the daemon read its configuration again")
     command("check", _check, "check the configuration (exit status 78: it is wrong)")
     config = command("config", _config, "print the commented default configuration")
     config.add_argument("--effective", action="store_true", help="print what is in force instead")
-    say = command("say", _say, "say something in a room", True)
+    say = command("say", _say, "say something in a room", needs_daemon=True)
     say.add_argument("room")
     say.add_argument("text", nargs="+")
     say.add_argument("--name", help="under which name (default: page.title)")
-    tail = command("tail", _tail, "print what is said in a room, as it is said", True)
+    tail = command("tail", _tail, "print what is said in a room, as it is said", needs_daemon=True)
     tail.add_argument("room")
     tail.add_argument("--json", action="store_true", help="print whole events, one a line")
-    command("rooms", _rooms, "list the rooms that have people in them", True)
-    who = command("who", _who, "list the people in a room", True)
+    command("rooms", _rooms, "list the rooms that have people in them", needs_daemon=True)
+    who = command("who", _who, "list the people in a room", needs_daemon=True)
     who.add_argument("room")
     # Not one of those above: it has nothing to do with the configured daemon.
     text = "measure a daemon of its own: messages a second, CPU time, latency, memory"

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+from tests.browser.boxes import ANY_ORIGIN, Site, foreign_site
 from tests.support.browser import CHROMIUM, DRIVER, open_window
+from tests.support.daemon import Daemon
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +37,19 @@ def window(tmp_path: Path) -> Iterator[Callable[..., webdriver.Chrome]]:
     yield make
     for driver in opened:
         driver.quit()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Pages of another origin, with policies of their own."""
+    with foreign_site() as found:
+        yield found
+
+
+@pytest.fixture
+def chat(make_daemon: Callable[..., Daemon]) -> Daemon:
+    """A daemon that lets pages of any site in."""
+    return make_daemon(ANY_ORIGIN)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from selenium.webdriver import ActionChains
 
-from tests.browser.boxes import ANY_ORIGIN, Box, foreign_site, tag
+from tests.browser.boxes import ANY_ORIGIN, Box, tag
 from tests.browser.talk import TALKS, Page, ahead_of_pages, guests_of, look, resize
 from tests.support.browser import CHROMIUM, DRIVER, open_window
 from tests.support.clients import NODE_MODULES
@@ -53,12 +53,6 @@ def chat(tmp_path_factory):
 def guests(chat):
     with guests_of(chat, "en") as en, guests_of(chat, "zh-CN") as zh, guests_of(chat, "ar") as ar:
         yield {"en": en, "zh-CN": zh, "ar": ar}
-
-
-@pytest.fixture(scope="module")
-def site():
-    with foreign_site() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.boxes import (
-    ANY_ORIGIN,
     Box,
     complaints,
-    foreign_site,
     policy,
     requests_of,
     size_of,
@@ -27,17 +25,6 @@ WEB = Path(str(files("wsd") / "web"))
 LOOKS = ("size", "dark", "language", "mouse")
 FAR_DOWN = "<br>" * 200
 KB = 1000
-
-
-@pytest.fixture(scope="module")
-def site():
-    with foreign_site() as found:
-        yield found
-
-
-@pytest.fixture
-def chat(make_daemon):
-    return make_daemon(ANY_ORIGIN)
 
 
 def open_box(window, site, chat, name="shop.html", before="", **options):

@@ -12,7 +12,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser.boxes import ANY_ORIGIN, Box, complaints, foreign_site
+from tests.browser.boxes import ANY_ORIGIN, Box, complaints
 from tests.support.proxies import Proxy
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "embed.md").read_text()
@@ -34,12 +34,6 @@ def here(text: str, chat) -> str:
 
 def policy_of(text: str, chat) -> str:
     return here(text, chat).strip().removeprefix("Content-Security-Policy: ")
-
-
-@pytest.fixture(scope="module")
-def site():
-    with foreign_site() as found:
-        yield found
 
 
 def test_the_page_to_copy_works_under_the_strict_policies(make_daemon, site, window):

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
-from tests.browser.boxes import WIDER_THAN_ITS_PLACE, Box, foreign_site, requests_of, tag
+from tests.browser.boxes import WIDER_THAN_ITS_PLACE, Box, requests_of, tag
 from tests.browser.talk import resize
-
-
-@pytest.fixture(scope="module")
-def site():
-    with foreign_site() as found:
-        yield found
 
 
 def told(window, *words):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.boxes import Box, complaints, foreign_site, policy, tag
-from tests.browser.test_box import ANY_ORIGIN, open_box
+from tests.browser.boxes import Box, complaints, policy, tag
+from tests.browser.test_box import open_box
 
 SHOW = """
     document.querySelector("main").replaceChildren();
@@ -15,17 +15,6 @@ SHOW = """
     for (const [name, value] of Object.entries(arguments[1])) tag.dataset[name] = value;
     document.querySelector("main").append(tag);
 """
-
-
-@pytest.fixture(scope="module")
-def site():
-    with foreign_site() as found:
-        yield found
-
-
-@pytest.fixture
-def chat(make_daemon):
-    return make_daemon(ANY_ORIGIN)
 
 
 @pytest.fixture
